@@ -1,0 +1,110 @@
+"""The access table: which roles may do what. Every verb of the product stands here once.
+
+Pages, REST and the command line all end in a service, and every service begins with
+`require`, so they cannot differ. A verb that is not in the table is refused to everybody.
+"""
+
+from controlplane.kernel.actor import Actor, ActorKind, Role
+from controlplane.kernel.errors import Denied
+
+V, C, R, O, A = Role.VIEWER, Role.CONTRIBUTOR, Role.REVIEWER, Role.OPERATOR, Role.ADMIN  # noqa: E741
+EVERYONE = frozenset({V, C, R, O, A})
+MAKERS = frozenset({C, O, A})
+OPERATORS = frozenset({O, A})
+ADMINS = frozenset({A})
+
+TABLE: dict[str, frozenset[Role]] = {
+    # reading
+    "registry.read": EVERYONE,
+    "builds.read": EVERYONE,
+    "endpoints.read": EVERYONE,
+    "monitoring.read": EVERYONE,
+    "environments.read": EVERYONE,
+    "audit.read": EVERYONE,
+    "accounts.read": EVERYONE,
+    # registry
+    "registry.model.create": MAKERS,
+    "registry.model.edit": MAKERS,
+    "registry.model.archive": MAKERS,
+    "registry.version.register": MAKERS,
+    "registry.version.edit": MAKERS,
+    "registry.version.archive": MAKERS,
+    "registry.alias.move": MAKERS,
+    "registry.upload": MAKERS,
+    # builds
+    "builds.start": MAKERS,
+    "builds.cancel": MAKERS,
+    "builds.retry": MAKERS,
+    # endpoints; serving is also checked against the environment
+    "endpoints.serve": MAKERS,
+    "endpoints.serve_protected": OPERATORS,
+    "endpoints.retire": OPERATORS,
+    "endpoints.scale": OPERATORS,
+    "endpoints.key.create": MAKERS,
+    "endpoints.key.revoke": MAKERS,
+    "endpoints.predict": MAKERS,
+    # environments
+    "environments.edit": ADMINS,
+    # accounts
+    "accounts.token.create": EVERYONE,
+    "accounts.token.revoke": EVERYONE,
+    "accounts.person.manage": ADMINS,
+    "accounts.team.manage": ADMINS,
+    "accounts.grant.manage": ADMINS,
+    # MLflow's own pages and API, beyond what the registry mirrors
+    "mlflow.read": EVERYONE,
+    "mlflow.write": MAKERS,
+}
+
+
+def allows(
+    actor: Actor, verb: str, *, team: str | None = None, environment: str | None = None
+) -> bool:
+    """Return whether `actor` may do `verb`.
+
+    Args:
+        actor: Who asks. Workers may do everything: a person's verb stands behind their work.
+        verb: A key of `TABLE`; any other is refused.
+        team: The team that owns the object, where one does. Without it, a grant in any team counts.
+        environment: The environment that the verb touches, where it touches one.
+    """
+    roles = TABLE.get(verb)
+    if roles is None or actor.kind is ActorKind.ANONYMOUS:
+        return False
+    if actor.kind is ActorKind.WORKER:
+        return True
+    if actor.verbs is not None and verb not in actor.verbs:
+        return False
+    return any(
+        grant.role in roles
+        and (team is None or grant.team in (None, team))
+        and (environment is None or grant.environment in (None, environment))
+        for grant in actor.grants
+    )
+
+
+def require(
+    actor: Actor, verb: str, *, team: str | None = None, environment: str | None = None
+) -> None:
+    """Refuse, in a sentence that says who could, unless `allows`.
+
+    Raises:
+        Denied: The actor may not; the code is `access.denied`.
+    """
+    if allows(actor, verb, team=team, environment=environment):
+        return
+    roles = sorted(TABLE.get(verb, frozenset()))
+    where = "".join(
+        [f" in team {team}" if team else "", f" in {environment}" if environment else ""]
+    )
+    if actor.verbs is not None and verb not in actor.verbs:
+        raise Denied(
+            f"The token {actor.name} is not scoped for {verb}.",
+            remedy=f"Create a token with the scope {verb}.",
+            code="access.scope",
+        )
+    raise Denied(
+        f"{actor.name} may not do {verb}{where}.",
+        remedy=f"Ask an admin for one of these roles{where}: {', '.join(roles) or 'none has it'}.",
+        code="access.denied",
+    )

@@ -1,0 +1,5 @@
+"""REST addresses of builds."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

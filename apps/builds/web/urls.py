@@ -1,0 +1,5 @@
+"""Page addresses of builds."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

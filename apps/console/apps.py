@@ -1,0 +1,10 @@
+"""App configuration."""
+
+from django.apps import AppConfig
+
+
+class ConsoleConfig(AppConfig):
+    """Pages across apps: home, search."""
+
+    name = "apps.console"
+    label = "console"

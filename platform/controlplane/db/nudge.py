@@ -1,0 +1,25 @@
+"""After a commit, ask for a pass soon.
+
+A nudge is a courtesy: when it is lost, the sweep finds the row a second later. It names
+the worker's task as text, so that nothing here imports the workers.
+"""
+
+import structlog
+from celery import current_app
+from django.db import transaction
+
+log = structlog.get_logger(__name__)
+
+
+def nudge(kind: str, row_id: int, *, queue: str = "passes") -> None:
+    """Ask, after the current transaction commits, for a pass over one row."""
+    transaction.on_commit(lambda: _send(kind, row_id, queue), robust=True)
+
+
+def _send(kind: str, row_id: int, queue: str) -> None:
+    try:
+        current_app.send_task(
+            "workers.reconcile_one", args=[kind, row_id], queue=queue, retry=False, expires=30
+        )
+    except Exception as error:
+        log.warning("nudge.lost", kind=kind, row=row_id, error=str(error))

@@ -1,0 +1,16 @@
+"""The web process: Django, and beside it what Django should not carry (live events, MLflow's door)."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.project.settings.dev")
+
+from django.core.asgi import get_asgi_application
+
+django = get_asgi_application()
+
+from apps.console.live import live_events  # noqa: E402
+from apps.registry.door.proxy import mlflow_door  # noqa: E402
+
+from controlplane.http.asgi import by_prefix  # noqa: E402
+
+application = by_prefix({"/mlflow": mlflow_door, "/live": live_events}, otherwise=django)

@@ -1,0 +1,22 @@
+"""The Celery application, its queues and its beat table, on one screen.
+
+Queues: `passes` for reconcile passes (short), `gpu` for workers that found a GPU at start.
+Correctness rests on the sweeps below; nudged passes only come sooner.
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.project.settings.dev")
+
+from celery import Celery
+
+app = Celery("modelyard")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["workers"], related_name="tasks")
+
+app.conf.beat_schedule = {
+    "sweep": {"task": "workers.sweep", "schedule": 1.0, "options": {"expires": 3}},
+    "measure": {"task": "workers.measure", "schedule": 2.0, "options": {"expires": 3}},
+    "discover": {"task": "workers.discover", "schedule": 10.0, "options": {"expires": 10}},
+    "tidy": {"task": "workers.tidy", "schedule": 300.0, "options": {"expires": 300}},
+}

@@ -1,0 +1,101 @@
+"""Claim due rows, run one pass over each, and say what to do when a pass fails.
+
+1. `claim_due` takes the rows that are due and that nobody holds.
+2. The kind's reconciler observes, decides and does one thing, and records what it saw.
+3. `Transient`: try again, later each time. `Permanent`: the reconciler parks the row with its
+   reason. Anything else is logged with its traceback and counts as transient five times,
+   then parks. One row never stops another.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from django.db.models import F
+
+from controlplane.db.reconcile import Claim, Reconcilable, claim_due, claim_one
+from controlplane.kernel.errors import ControlPlaneError, Permanent, Transient
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 5  # unexpected failures before a row is parked
+LONGEST_PAUSE = 300  # seconds
+
+
+class Reconciler(Protocol):
+    """Drives rows of one kind, one pass at a time."""
+
+    def __call__(self, claim: Claim[Any], now: datetime) -> None:
+        """Run one pass and record it through `claim`."""
+        ...
+
+    def park(self, claim: Claim[Any], error: ControlPlaneError, now: datetime) -> None:
+        """Record that the row cannot go on, why, and what would help."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of row that the loop drives.
+
+    Attributes:
+        model: The rows.
+        reconciler: Makes the reconciler; called once per process, on first use.
+        lease: How long one pass may hold a row; longer than any pass takes.
+    """
+
+    model: type[Reconcilable]
+    reconciler: Callable[[], Reconciler]
+    lease: timedelta = timedelta(seconds=45)
+
+
+def sweep(kind: Kind, *, now: Callable[[], datetime], limit: int = 50) -> int:
+    """Run a pass over every due row, and return how many there were."""
+    claims = claim_due(kind.model, now=now(), lease=kind.lease, limit=limit)
+    for claim in claims:
+        run_pass(kind, claim, now=now())
+    return len(claims)
+
+
+def reconcile_one(kind: Kind, pk: int, *, now: datetime) -> bool:
+    """Run a pass over one row unless somebody else holds it; return whether it ran."""
+    claim = claim_one(kind.model, pk, now=now, lease=kind.lease)
+    if claim is None:
+        return False
+    run_pass(kind, claim, now=now)
+    return True
+
+
+def run_pass(kind: Kind, claim: Claim[Any], *, now: datetime) -> None:
+    """Run one pass, and keep the loop alive whatever it raises."""
+    row = claim.row
+    try:
+        kind.reconciler()(claim, now)
+    except Permanent as error:
+        log.warning("pass.parked", kind=row._meta.label, row=row.pk, problem=str(error))
+        kind.reconciler().park(claim, error, now)
+    except Transient as error:
+        _back_off(claim, now)
+        log.info("pass.postponed", kind=row._meta.label, row=row.pk, problem=str(error))
+    except Exception as error:
+        log.exception("pass.failed", kind=row._meta.label, row=row.pk)
+        if row.attempts + 1 < PATIENCE:
+            _back_off(claim, now)
+        else:
+            kind.reconciler().park(claim, _unexpected(error), now)
+
+
+def _back_off(claim: Claim[Any], now: datetime) -> None:
+    pause = min(2**claim.row.attempts, LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
+    claim.record(next_at=now + timedelta(seconds=pause), attempts=F("attempts") + 1)
+
+
+def _unexpected(error: Exception) -> ControlPlaneError:
+    return ControlPlaneError(
+        f"{type(error).__name__}: {error}",
+        remedy="This is a fault of Modelyard's own; the worker's log has its traceback.",
+        code="worker.unexpected",
+    )
