@@ -1,0 +1,95 @@
+"""Start the embedded stack as a child process, know when it is ready, and stop it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running embedded stack.
+
+    Attributes:
+        home: Its folder.
+        web: Where the pages and the API are.
+        serving: Where predictions are answered.
+        seconds: How long it took to be ready.
+    """
+
+    home: Path
+    web: str
+    serving: str
+    seconds: float
+
+    def token(self, name: str) -> str:
+        """Return a fresh API token of the first admin."""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "manage.py", "token", name],
+            cwd=ROOT,
+            env={**os.environ, "MODELYARD_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip().splitlines()[-1]
+
+
+@contextmanager
+def running(home: Path, *, seconds: float = 120) -> Iterator[Stack]:
+    """Run the stack with its state in `home` while the block runs; leave nothing behind.
+
+    Raises:
+        RuntimeError: It was not ready in time; the message ends with what it said last.
+    """
+    ready, said = home / "ready.json", home / "up.log"
+    ready.unlink(missing_ok=True)
+    began = time.monotonic()
+    with said.open("w") as log:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "manage.py", "up", "--ready-file", str(ready)],
+            cwd=ROOT,
+            env={**os.environ, "MODELYARD_HOME": str(home)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield _wait(process, ready, said, home, began, began + seconds)
+    finally:
+        _stop(process)
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]",
+    ready: Path,
+    said: Path,
+    home: Path,
+    began: float,
+    deadline: float,
+) -> Stack:
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            last = "\n".join(said.read_text().splitlines()[-15:])
+            raise RuntimeError(f"The stack was not ready; it said last:\n{last}")
+        time.sleep(0.1)
+    facts = json.loads(ready.read_text())
+    return Stack(home, facts["web"], facts["serving"], round(time.monotonic() - began, 2))
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
