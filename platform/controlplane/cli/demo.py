@@ -1,8 +1,11 @@
 """What `make demo` shows: three real models through the three doors, and a little traffic.
 
-1. `tumour-screening`, scikit-learn, by REST; 2. `wine-origin`, XGBoost, by REST; 3. `digit-reader`,
-a neural network, by the unmodified MLflow client. Each is built, optimised and served in dev. A
-second start finds them there and only sends the traffic again.
+1. `tumour-screening`, scikit-learn, by REST.
+2. `wine-origin`, XGBoost, by REST.
+3. `digit-reader`, a neural network, by the unmodified MLflow client.
+
+Each is built, optimised and served in dev. A second start finds them there and only sends the
+traffic again.
 """
 
 import argparse
@@ -19,7 +22,8 @@ from typing import Any
 import httpx
 
 from controlplane.cli import journey, oip, samples
-from controlplane.cli.client import Client
+from controlplane.cli.client import Client, Problem
+from controlplane.cli.main import ensure_model
 from controlplane.cli.output import note
 
 PACE = 0.4  # seconds between two requests to one endpoint
@@ -91,7 +95,7 @@ def _seed(client: Client, folder: Path) -> Any:
         yield _serve(client, demo.name), trained
     trained = BY_MLFLOW.train(folder)
     if not _versions(client, BY_MLFLOW.name):
-        journey.ensure_model(client, BY_MLFLOW.name, "platform", **BY_MLFLOW.about)
+        ensure_model(client, BY_MLFLOW.name, "platform", **BY_MLFLOW.about)
         _log_with_mlflow(client, BY_MLFLOW.name, trained)
         note(f"{BY_MLFLOW.name} is registered, by the MLflow client.")
     yield _serve(client, BY_MLFLOW.name), trained
@@ -100,7 +104,7 @@ def _seed(client: Client, folder: Path) -> Any:
 def _versions(client: Client, name: str) -> list[dict[str, Any]]:
     try:
         return list(client.get(f"/api/v1/models/{name}/versions")["results"])
-    except journey.Problem:
+    except Problem:
         return []
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.cli.client import Client, Problem
+from controlplane.cli.client import Client
 from controlplane.cli.main import (
     BUILD_ENDS,
     ensure_model,
@@ -94,6 +94,3 @@ def whole(client: Client, name: str, trained: Trained, *, team: str, **model: An
 def _why(ended: Json) -> str:
     problem = ended.get("problem") or {}
     return " ".join(filter(None, [problem.get("sentence"), problem.get("remedy")])) or "no reason"
-
-
-__all__ = ["Problem", "Served", "Stuck", "build", "register", "serve", "whole"]

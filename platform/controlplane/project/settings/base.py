@@ -22,6 +22,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_filters",
     "django_htmx",
+    "controlplane.project",
     "controlplane.http",
     "apps.audit",
     "apps.accounts",

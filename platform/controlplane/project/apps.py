@@ -1,0 +1,10 @@
+"""App configuration."""
+
+from django.apps import AppConfig
+
+
+class ProjectConfig(AppConfig):
+    """The Django project itself: its commands and its checks."""
+
+    name = "controlplane.project"
+    label = "project"

@@ -1,0 +1,86 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_platform_is_a_source_root_and_not_a_package():
+    """An __init__.py here would hide the standard library's `platform` from manage.py.
+
+    Pytest itself would not notice: it has imported the real one before our path is set.
+    """
+    assert not (ROOT / "platform" / "__init__.py").exists()
+
+
+def test_manage_py_sees_the_standard_library_platform():
+    code = "import platform; print(platform.python_implementation())"
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip()
+
+
+def test_the_web_process_never_imports_the_heavy_libraries():
+    """They cost 100 to 400 MB each; they belong to workers, jobs and model servers."""
+    code = (
+        "import sys, controlplane.project.asgi;"
+        "heavy = {'mlflow', 'sklearn', 'onnxruntime', 'torch', 'xgboost', 'lightgbm', 'pandas'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.stdout.strip() == "[]", out.stdout + out.stderr
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return grimp.build_graph("controlplane", "apps", "workers", cache_dir=None)
+
+
+def test_an_app_reads_another_apps_rows_only_through_its_selectors(graph):
+    """Foreign keys are the exception: models may name models."""
+
+    def app(module):
+        return module.split(".")[1]
+
+    offenders = [
+        f"{importer} imports {imported}"
+        for importer in graph.modules
+        for imported in graph.find_modules_directly_imported_by(importer)
+        if imported.startswith("apps.")
+        and imported.endswith(".models")
+        and importer.startswith("apps.")
+        and app(importer) != app(imported)
+        and not importer.endswith((".models", ".selectors"))
+        and ".selectors." not in importer
+    ]
+    assert offenders == []
+
+
+def test_templates_say_what_context_they_need():
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "templates").rglob("*.html")
+        if not path.read_text().lstrip().startswith(("{#", "{% extends", "{% comment"))
+    ]
+    assert silent == []
+
+
+def test_models_have_no_hidden_ordering_and_serializers_no_all():
+    guilty = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (ROOT / "apps").rglob("*.py")
+        if "migrations" not in path.parts
+        for line in path.read_text().splitlines()
+        if line.strip().startswith("ordering = [") or "__all__" in line
+    ]
+    assert guilty == []
