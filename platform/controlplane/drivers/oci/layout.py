@@ -27,6 +27,9 @@ ARTIFACT_TYPE = "application/vnd.modelyard.bundle.v1"
 CONFIG_TYPE = "application/vnd.modelyard.bundle.config.v1+json"
 FILE_TYPE = "application/vnd.modelyard.file.v1"
 TITLE = "org.opencontainers.image.title"
+# What a materialised bundle holds besides its files, so that a server can verify all of it again.
+MANIFEST_NAME = "manifest.json"
+CONFIG_NAME = "bundle.json"
 
 
 class OciLayout:
@@ -136,6 +139,8 @@ class OciLayout:
     def materialise(self, digest: str, target: Path) -> None:
         """Write the bundle's files below `target`, verifying the sha256 of every one.
 
+        Beside them lie its configuration (`bundle.json`) and its manifest (`manifest.json`),
+        byte for byte: with the bundle's digest they let a server check the folder by itself.
         `target` appears complete or not at all; a folder that is already there is replaced.
 
         Raises:
@@ -149,6 +154,9 @@ class OciLayout:
                 destination = draft / entry.path
                 destination.parent.mkdir(parents=True, exist_ok=True)
                 self._copy_verified(f"sha256:{entry.sha256}", destination)
+            config = str(self.read_manifest(digest)["config"]["digest"])
+            self._copy_verified(config, draft / CONFIG_NAME)
+            self._copy_verified(digest, draft / MANIFEST_NAME)
             _replace_folder(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
