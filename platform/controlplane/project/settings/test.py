@@ -10,10 +10,11 @@ TEST_HOME = Path(
     )
 )
 
+from controlplane.drivers.local.postgres import socket_folder  # noqa: E402
 from controlplane.project.settings.base import *  # noqa: E402
 
 DATABASES["default"].update(
-    NAME="modelyard", USER="modelyard", HOST=str(TEST_HOME / "postgres" / "socket"), PORT="5432"
+    NAME="modelyard", USER="modelyard", HOST=str(socket_folder(TEST_HOME)), PORT="5432"
 )
 CELERY_BROKER_URL = "memory://"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,58 @@
+"""What every test may use: a real PostgreSQL, started on first use and shared by all workers."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from controlplane.drivers.local import postgres as server
+from controlplane.project.settings.test import TEST_HOME
+
+KEEPER = Path(__file__).with_name("keeper.py")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Yield the folder of the socket of a running server."""
+    used = _hold("in-use.lock", fcntl.LOCK_SH)
+    starting = _hold("starting.lock", fcntl.LOCK_EX)
+    try:
+        if not server.accepts(TEST_HOME):
+            _start()
+    finally:
+        os.close(starting)
+    yield str(server.socket_folder(TEST_HOME))
+    os.close(used)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    postgres: str, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """Have pytest-django make its database on our server."""
+
+
+def _hold(name: str, how: int) -> int:
+    folder = TEST_HOME / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, how)
+    return descriptor
+
+
+def _start() -> None:
+    log = TEST_HOME / "run" / "postgres-test.log"
+    with log.open("ab") as output:
+        subprocess.run(  # the shell leaves it behind: it outlives this process on purpose
+            ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, str(KEEPER), str(TEST_HOME)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            check=True,
+        )
+    if not server.wait_until_accepting(TEST_HOME, seconds=30):
+        pytest.exit(f"PostgreSQL did not start; see {log}", returncode=3)
