@@ -1,5 +1,9 @@
 """Page addresses of console."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.console.web import views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("theme", views.theme, name="theme"),
+]

@@ -1,0 +1,140 @@
+// What a page does beyond its markup: theme, copying, toasts, the palette, live parts, tries and uploads.
+// No page needs this file to be read or used. No inline scripts anywhere: the content policy forbids them.
+"use strict";
+
+const $ = (selector, root = document) => root.querySelector(selector);
+const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+const cookie = (name) => document.cookie.split("; ").find((c) => c.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+// The cookie is read at each request: signing in changes it.
+const csrf = () => $("input[name=csrfmiddlewaretoken]")?.value ?? cookie("csrftoken");
+
+// ---------- theme: the server prints it into <html>, so nothing flashes ----------
+const darkNow = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-theme-form]")) return;
+  event.preventDefault();
+  const theme = darkNow() ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax`;
+});
+
+// ---------- copying, dismissing, asking before ----------
+document.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-copy], [data-copy-from]");
+  if (copy) {
+    const text = copy.dataset.copy ?? $(copy.dataset.copyFrom)?.textContent ?? "";
+    try { await navigator.clipboard.writeText(text.trim()); toast("passed", "Copied.", "", 2000); }
+    catch { toast("failed", "The browser did not allow copying.", "Mark the text and copy it by hand."); }
+  }
+  event.target.closest("[data-dismiss]")?.closest(".toast")?.remove();
+  const opener = event.target.closest("[data-dialog]");
+  if (opener) { event.preventDefault(); document.getElementById(opener.dataset.dialog)?.showModal(); }
+  event.target.closest("[data-dialog-close]")?.closest("dialog")?.close();
+});
+
+function toast(state, sentence, more = "", forMs = state === "passed" ? 8000 : 0) {
+  const node = document.createElement("div");
+  node.className = "toast"; node.dataset.state = state; node.setAttribute("role", state === "failed" ? "alert" : "status");
+  const icon = document.createElement("i"); icon.className = "state-icon"; icon.dataset.state = state; icon.ariaHidden = "true";
+  const words = document.createElement("div");
+  for (const line of [sentence, more]) if (line) words.append(Object.assign(document.createElement("p"), { textContent: line }));
+  const shut = Object.assign(document.createElement("button"), { className: "button", type: "button", ariaLabel: "Dismiss" });
+  shut.dataset.kind = "quiet"; shut.dataset.size = "small"; shut.dataset.iconOnly = ""; shut.dataset.dismiss = "";
+  const cross = document.createElement("i"); cross.className = "icon"; cross.dataset.icon = "cross"; shut.append(cross);
+  node.append(icon, words, shut);
+  $("#toasts").append(node);
+  if (forMs) setTimeout(() => node.remove(), forMs);
+}
+// What went well goes by itself; what did not stays until it is read.
+for (const node of $$(".toast[data-passing]")) setTimeout(() => node.remove(), 8000);
+
+// ---------- the palette: Ctrl K ----------
+const palette = $("#palette");
+function openPalette() { palette.showModal(); const box = $("input", palette); box.select(); htmx.trigger(box, "palette"); }
+document.addEventListener("click", (event) => {
+  if (palette && event.target.closest("[data-palette-open]")) { event.preventDefault(); openPalette(); }
+  else if (event.target === palette) palette.close();
+});
+document.addEventListener("keydown", (event) => {
+  if (!palette) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); openPalette(); return; }
+  if (!palette.open) return;
+  const items = $$(".palette-item", palette), at = items.findIndex((i) => i.ariaSelected === "true");
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    event.preventDefault();
+    const next = items[(at + (event.key === "ArrowDown" ? 1 : -1) + items.length) % items.length];
+    items.forEach((i) => (i.ariaSelected = String(i === next)));
+    next?.scrollIntoView({ block: "nearest" });
+  } else if (event.key === "Enter" && at >= 0) { event.preventDefault(); items[at].click(); }
+});
+
+// ---------- live parts: one stream per page; an event says what to look at again, never what it now is ----------
+// <section data-live="build/3f9k2m" data-hints="state log" hx-get="?part=steps" hx-trigger="refetch" hx-swap="outerHTML">
+const topics = document.body.dataset.topics;
+const live = $("#live");
+let heardAt = 0, changedAt = Date.now(), broken = false;
+
+function sayLive() {
+  if (!live) return;
+  const silent = Date.now() - heardAt > 40000; // the server beats every 15 s
+  if (broken || silent) {
+    live.dataset.state = "stale";
+    live.textContent = `Not updating since ${new Date(heardAt || changedAt).toLocaleTimeString("en-GB")}`;
+  } else {
+    const seconds = Math.round((Date.now() - changedAt) / 1000);
+    live.dataset.state = "live";
+    live.textContent = seconds < 60 ? "Live" : `Live, unchanged for ${Math.floor(seconds / 60)} min`;
+  }
+}
+
+const waiting = new Map();
+function refetch(node) {
+  if (waiting.has(node)) return; // several changes in a moment are one look
+  waiting.set(node, setTimeout(() => { waiting.delete(node); if (node.isConnected) htmx.trigger(node, "refetch"); }, 250));
+}
+function changed(topic, hint) {
+  for (const node of $$("[data-live]")) {
+    if (topic && !node.dataset.live.split(" ").includes(topic)) continue;
+    const hints = node.dataset.hints?.split(" ");
+    if (topic && hints && !hints.includes(hint || "state")) continue;
+    refetch(node);
+  }
+}
+
+if (topics) {
+  const stream = new EventSource(`/live?topics=${encodeURIComponent(topics)}`);
+  stream.addEventListener("open", () => { heardAt = Date.now(); if (broken) changed(); broken = false; sayLive(); });
+  stream.addEventListener("beat", () => { heardAt = Date.now(); });
+  stream.addEventListener("reset", () => changed()); // the listener was away: look at everything again
+  stream.addEventListener("change", (event) => {
+    heardAt = changedAt = Date.now();
+    const { topic, hint } = JSON.parse(event.data);
+    changed(topic, hint);
+    sayLive();
+  });
+  stream.addEventListener("error", () => { broken = true; sayLive(); });
+  setInterval(sayLive, 1000);
+}
+// Parts that age by themselves (a live chart) say how often they want to be looked at.
+for (const node of $$("[data-every]")) setInterval(() => { if (!document.hidden && !broken) htmx.trigger(node, "refetch"); }, node.dataset.every * 1000);
+
+document.addEventListener("htmx:configRequest", (event) => { if (event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = csrf(); });
+document.addEventListener("htmx:responseError", (event) => {
+  // A part that could not be fetched again keeps what it shows; the top bar says that it is old.
+  if (event.detail.xhr.status >= 500) { broken = true; sayLive(); }
+});
+// A log stays at its end while its reader is there, and stays put while they read above.
+const nearEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+const pinned = new WeakMap();
+document.addEventListener("htmx:beforeSwap", () => { for (const log of $$("[data-follow]")) pinned.set(log, nearEnd(log)); });
+document.addEventListener("htmx:afterSettle", () => { for (const log of $$("[data-follow]")) if (pinned.get(log)) log.scrollTop = log.scrollHeight; });
+for (const log of $$("[data-follow]")) log.scrollTop = log.scrollHeight;
+
+// ---------- forms: one press is one act; a choice may narrow another ----------
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target.matches("[data-upload]")) return;
+  const button = event.submitter;
+  if (button?.matches(".button")) setTimeout(() => { button.ariaBusy = "true"; }, 0);
+});
+addEventListener("pageshow", () => { for (const b of $$('.button[aria-busy="true"]')) b.removeAttribute("aria-busy"); });
+document.addEventListener("change", (event) => { if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit(); });
