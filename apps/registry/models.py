@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Lower
 
 from apps.accounts.models import Person, Team
 from apps.registry.domain.kinds import Door, Format, MirrorState, RiskTier
@@ -38,10 +39,14 @@ class RegisteredModel(Row):
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(risk_tier__in=[str(t) for t in RiskTier]), name="risk_tier_is_known"
-            )
+            ),
+            models.UniqueConstraint(Lower("name"), name="model_name_unique_in_any_case"),
         ]
         indexes: ClassVar = [
             GinIndex(fields=["name"], opclasses=["gin_trgm_ops"], name="model_name_trgm"),
+            GinIndex(
+                fields=["description"], opclasses=["gin_trgm_ops"], name="model_description_trgm"
+            ),
             models.Index(fields=["-changed_at", "-id"], name="model_by_change"),
         ]
 
@@ -77,6 +82,9 @@ class ModelVersion(Row, Reconcilable):
     git_commit = models.CharField(max_length=64, blank=True)
     source = models.CharField(max_length=500, blank=True)  # where the bytes came from
     manifest_digest = models.CharField(max_length=80, null=True, blank=True)  # noqa: DJ001
+    # The number of an earlier version with the same bytes. Only a version that MLflow had
+    # already numbered can be one; every other door answers with the earlier version instead.
+    duplicate_of = models.PositiveIntegerField(null=True, blank=True)
     size = models.BigIntegerField(default=0)  # bytes
     registered_by = models.CharField(max_length=200)
     mirror_state = models.CharField(max_length=10, default=MirrorState.PENDING)
@@ -89,7 +97,9 @@ class ModelVersion(Row, Reconcilable):
             state_is_known(list(VersionState), "version"),
             models.UniqueConstraint(fields=["model", "number"], name="version_number_used_once"),
             models.UniqueConstraint(
-                fields=["model", "manifest_digest"], name="version_registered_once_by_digest"
+                fields=["model", "manifest_digest"],
+                condition=Q(duplicate_of=None),
+                name="version_registered_once_by_digest",
             ),
             models.CheckConstraint(
                 condition=Q(format__in=["", *[str(f) for f in Format]]),
@@ -98,6 +108,7 @@ class ModelVersion(Row, Reconcilable):
         ]
         indexes: ClassVar = [
             models.Index(fields=["model", "-number"], name="version_newest_first"),
+            models.Index(fields=["model", "-created_at", "-id"], name="version_by_creation"),
             models.Index(fields=["manifest_digest"], name="version_by_digest"),
             models.Index(fields=["run_id"], name="version_by_run"),
         ]
@@ -158,7 +169,7 @@ class UploadState(models.TextChoices):
 class Upload(Row):
     """A file on its way in, received in order, resumable at `received`."""
 
-    owner = models.ForeignKey(Person, on_delete=models.CASCADE)
+    owner = models.ForeignKey(Person, null=True, on_delete=models.CASCADE)  # null: a worker
     filename = models.CharField(max_length=255)
     size = models.BigIntegerField()  # bytes, as announced
     received = models.BigIntegerField(default=0)
@@ -174,7 +185,7 @@ class Upload(Row):
         constraints: ClassVar = [
             state_is_known(list(UploadState), "upload"),
             models.CheckConstraint(
-                condition=Q(received__gte=0, received__lte=models.F("size")),
+                condition=Q(received__gte=0, received__lte=F("size")),
                 name="upload_never_receives_more_than_announced",
             ),
         ]
