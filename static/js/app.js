@@ -119,6 +119,8 @@ if (topics) {
 for (const node of $$("[data-every]")) setInterval(() => { if (!document.hidden && !broken) htmx.trigger(node, "refetch"); }, node.dataset.every * 1000);
 
 document.addEventListener("htmx:configRequest", (event) => { if (event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = csrf(); });
+// An error answers with a notice and says where it belongs; htmx would drop it.
+document.addEventListener("htmx:beforeSwap", (event) => { if (event.detail.xhr.getResponseHeader("HX-Retarget")) event.detail.shouldSwap = true; });
 document.addEventListener("htmx:responseError", (event) => {
   // A part that could not be fetched again keeps what it shows; the top bar says that it is old.
   if (event.detail.xhr.status >= 500) { broken = true; sayLive(); }
