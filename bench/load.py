@@ -1,6 +1,6 @@
-"""A closed-loop HTTP load: as many connections as asked, each sends its next request on the answer.
+"""A closed-loop HTTP load: each connection sends its next request when it has its answer.
 
-Written on bare asyncio streams, because a full client would cost more than the servers it measures.
+Written on bare asyncio streams: a full client would cost more than the servers it measures.
 """
 
 import asyncio

@@ -49,8 +49,8 @@ def write_page() -> None:
     lines = [
         "# Benchmarks",
         "",
-        "Made by `make bench`; every row is ours and the peer's from one run on one machine, side by",
-        "side. The machine is small and shared: read the ratios, not the absolutes.",
+        "Made by `make bench`; every row is ours and the peer's from one run on one machine, side",
+        "by side. The machine is small and shared: read the ratios, not the absolutes.",
     ]
     for path in sorted(FOLDER.glob("*.json")):
         rows = json.loads(path.read_text())

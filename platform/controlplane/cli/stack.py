@@ -22,12 +22,14 @@ class Stack:
         home: Its folder.
         web: Where the pages and the API are.
         serving: Where predictions are answered.
+        mlflow: The MLflow server itself, behind the door.
         seconds: How long it took to be ready.
     """
 
     home: Path
     web: str
     serving: str
+    mlflow: str
     seconds: float
 
     def token(self, name: str) -> str:
@@ -82,7 +84,8 @@ def _wait(
             raise RuntimeError(f"The stack was not ready; it said last:\n{last}")
         time.sleep(0.1)
     facts = json.loads(ready.read_text())
-    return Stack(home, facts["web"], facts["serving"], round(time.monotonic() - began, 2))
+    seconds = round(time.monotonic() - began, 2)
+    return Stack(home, facts["web"], facts["serving"], facts["mlflow"], seconds)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
