@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from controlplane.drivers.local import postgres as server
 from controlplane.project.settings.test import TEST_HOME
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 IDLE_SECONDS = 3
+SERVER = "controlplane.drivers.local.postgres"
 
 
 def lock_file(home: Path, name: str) -> int:
@@ -25,10 +26,7 @@ def lock_file(home: Path, name: str) -> int:
 
 def keep(home: Path) -> None:
     """Run the server until nobody has held the lock for a while."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "controlplane.drivers.local.postgres"]
-        + ["--home", str(home), "--no-fsync"]
-    )
+    server = subprocess.Popen([sys.executable, "-m", SERVER, "--home", str(home), "--no-fsync"])
     used = lock_file(home, "in-use.lock")
     idle = 0
     while server.poll() is None:

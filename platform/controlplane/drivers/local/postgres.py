@@ -17,7 +17,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -29,11 +28,11 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from controlplane.drivers.local import places
 from controlplane.kernel.errors import Permanent
 
 NAME = "modelyard"  # the role and the first database
 PORT = 5432  # only names the socket's file: no TCP port is opened
-LONGEST_SOCKET = 100  # bytes; the kernel takes 107 for the whole path
 SHARED_PLACES = (Path("/var/lib/modelyard"), Path("/var/tmp/modelyard"))  # noqa: S108
 SETTINGS = {
     "listen_addresses": "",
@@ -83,11 +82,8 @@ class Cluster:
 
 
 def socket_folder(home: Path) -> Path:
-    """Return where clients find the socket: below `home`, or in /tmp when that is too long."""
-    folder = home / "postgres" / "socket"
-    if len(os.fsencode(folder)) + len(f"/.s.PGSQL.{PORT}") <= LONGEST_SOCKET:
-        return folder
-    return Path(tempfile.gettempdir()) / f"modelyard-{_mark(home)}" / "postgres"
+    """Return where clients find the socket."""
+    return places.short(home) / "postgres" / "socket"
 
 
 def database_url(home: Path, name: str = NAME, *, scheme: str = "postgresql") -> str:
@@ -202,10 +198,6 @@ def main() -> None:
     become(cluster, fsync=not arguments.no_fsync)
 
 
-def _mark(home: Path) -> str:
-    return hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:10]
-
-
 def _account() -> Account | None:
     if os.geteuid() != 0:
         return None
@@ -225,7 +217,7 @@ def _base_folder(home: Path, account: Account | None) -> Path:
             remedy="Give back the permission to enter its parent folders.",
             code="postgres.closed_folder",
         )
-    place = _shared_place(account) / _mark(home)
+    place = _shared_place(account) / places.mark(home)
     place.mkdir(exist_ok=True)
     place.chmod(0o755)
     base.rmdir()
@@ -294,28 +286,14 @@ def _may_enter(folder: Path, account: Account | None) -> bool:
 
 
 def _make_socket_folder(home: Path, base: Path, account: Account | None) -> Path:
-    seen_by_clients = socket_folder(home)
+    """Make the socket's folder, and return it as the server, who may be 'nobody', enters it."""
     folder = base / "socket"
-    if seen_by_clients.parent != home / "postgres":
-        _own_temporary_folder(seen_by_clients.parent)
-        folder = seen_by_clients
     folder.mkdir(exist_ok=True)
     folder.chmod(0o700)
     if account:
         os.chown(folder, account.uid, account.gid)
-    return folder
-
-
-def _own_temporary_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o711, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
-        raise Permanent(
-            f"{folder} belongs to somebody else.",
-            remedy="Remove it, or set MODELYARD_HOME to a shorter path.",
-            code="postgres.foreign_folder",
-        )
-    folder.chmod(0o711)
+    linked = places.make_short(home) / "postgres" / "socket"
+    return folder if len(os.fsencode(folder)) < places.LONGEST - 20 else linked
 
 
 def _initialise(cluster: Cluster) -> None:
