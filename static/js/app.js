@@ -72,20 +72,17 @@ document.addEventListener("keydown", (event) => {
 // <section data-live="build/3f9k2m" data-hints="state log" hx-get="?part=steps" hx-trigger="refetch" hx-swap="outerHTML">
 const topics = document.body.dataset.topics;
 const live = $("#live");
-let heardAt = 0, changedAt = Date.now(), broken = false;
+let changedAt = Date.now(), heardAt = Date.now(), lostAt = 0;
 
 function sayLive() {
   if (!live) return;
-  const silent = Date.now() - heardAt > 40000; // the server beats every 15 s
-  if (broken || silent) {
-    live.dataset.state = "stale";
-    live.textContent = `Not updating since ${new Date(heardAt || changedAt).toLocaleTimeString("en-GB")}`;
-  } else {
-    const seconds = Math.round((Date.now() - changedAt) / 1000);
-    live.dataset.state = "live";
-    live.textContent = seconds < 60 ? "Live" : `Live, unchanged for ${Math.floor(seconds / 60)} min`;
-  }
+  const since = lostAt && Date.now() - lostAt > 4000 ? lostAt : Date.now() - heardAt > 40000 ? heardAt : 0; // the server beats every 15 s
+  const unchanged = Math.floor((Date.now() - changedAt) / 60000);
+  live.dataset.state = since ? "stale" : "live";
+  live.textContent = since ? `Not updating since ${new Date(since).toLocaleTimeString("en-GB")}` : unchanged ? `Live, unchanged for ${unchanged} min` : "Live";
 }
+const hear = () => { heardAt = Date.now(); lostAt = 0; };
+const lose = () => { lostAt ||= Date.now(); sayLive(); };
 
 const waiting = new Map();
 function refetch(node) {
@@ -94,7 +91,8 @@ function refetch(node) {
 }
 function changed(topic, hint) {
   for (const node of $$("[data-live]")) {
-    if (topic && !node.dataset.live.split(" ").includes(topic)) continue;
+    const named = node.dataset.live.split(" ");
+    if (topic && !named.includes(topic) && !named.includes(`${topic.split("/")[0]}/*`)) continue;
     const hints = node.dataset.hints?.split(" ");
     if (topic && hints && !hints.includes(hint || "state")) continue;
     refetch(node);
@@ -103,27 +101,28 @@ function changed(topic, hint) {
 
 if (topics) {
   const stream = new EventSource(`/live?topics=${encodeURIComponent(topics)}`);
-  stream.addEventListener("open", () => { heardAt = Date.now(); if (broken) changed(); broken = false; sayLive(); });
-  stream.addEventListener("beat", () => { heardAt = Date.now(); });
-  stream.addEventListener("reset", () => changed()); // the listener was away: look at everything again
+  // hello: something may have changed since the page was made. reset: the listener was away.
+  for (const again of ["hello", "reset"]) stream.addEventListener(again, () => { hear(); changed(); sayLive(); });
+  stream.addEventListener("beat", hear);
+  stream.addEventListener("lost", lose);
+  stream.addEventListener("error", lose);
   stream.addEventListener("change", (event) => {
-    heardAt = changedAt = Date.now();
+    hear(); changedAt = Date.now();
     const { topic, hint } = JSON.parse(event.data);
     changed(topic, hint);
     sayLive();
   });
-  stream.addEventListener("error", () => { broken = true; sayLive(); });
   setInterval(sayLive, 1000);
 }
 // Parts that age by themselves (a live chart) say how often they want to be looked at.
-for (const node of $$("[data-every]")) setInterval(() => { if (!document.hidden && !broken) htmx.trigger(node, "refetch"); }, node.dataset.every * 1000);
+for (const node of $$("[data-every]")) setInterval(() => { if (!document.hidden) htmx.trigger(node, "refetch"); }, node.dataset.every * 1000);
 
 document.addEventListener("htmx:configRequest", (event) => { if (event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = csrf(); });
 // An error answers with a notice and says where it belongs; htmx would drop it.
 document.addEventListener("htmx:beforeSwap", (event) => { if (event.detail.xhr.getResponseHeader("HX-Retarget")) event.detail.shouldSwap = true; });
 document.addEventListener("htmx:responseError", (event) => {
   // A part that could not be fetched again keeps what it shows; the top bar says that it is old.
-  if (event.detail.xhr.status >= 500) { broken = true; sayLive(); }
+  if (event.detail.xhr.status >= 500) lose();
 });
 // A log stays at its end while its reader is there, and stays put while they read above.
 const nearEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 40;

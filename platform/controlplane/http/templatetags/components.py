@@ -346,20 +346,23 @@ def shape(sizes: Sequence[int]) -> SafeString:
 
 
 @register.simple_tag
-def plot(figure_json: Mapping[str, Any], name: str, label: str, height: int = 260) -> SafeString:
+def plot(figure_json: Mapping[str, Any], name: str, label: str, size: str = "") -> SafeString:
     """Return a place for a Plotly figure and its data; `static/js/charts.js` draws it.
+
+    The place is preserved when a live part is fetched again, so that a chart moves on
+    instead of flickering. Without a script it takes no room: a table says the same.
 
     Args:
         figure_json: {"data": [...], "layout": {...}}; colours by role ("role:canary").
         name: A name that is unique on the page.
         label: The finding, for whoever does not see the picture.
-        height: Pixels.
+        size: "small" for one of several.
     """
     return format_html(
-        '<div class="plotly" data-plot="{0}" data-height="{1}" role="img" aria-label="{2}"></div>'
-        '<script type="application/json" id="{0}">{3}</script>',
+        '<div class="plotly" id="plot-{0}" data-plot="{0}"{1} hx-preserve role="img"'
+        ' aria-label="{2}"></div><script type="application/json" data-figure="{0}">{3}</script>',
         name,
-        height,
+        _attribute("size", size),
         label,
         _json(figure_json),
     )
