@@ -1,0 +1,1 @@
+"""The default runtime: ONNX Runtime behind our own small server."""
