@@ -15,6 +15,7 @@ class Person(AbstractUser):
 
     display_name = models.CharField(max_length=120, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")
+    must_change_password = models.BooleanField(default=False)  # it was set by somebody else
 
 
 class Team(Row):
@@ -51,6 +52,18 @@ class RoleGrant(Row):
     def __str__(self) -> str:
         """Name the grant uniquely."""
         return f"{self.role} of person {self.person_id}"
+
+
+class SignInFailures(models.Model):
+    """Failed attempts to sign in, per account and address, and per address alone."""
+
+    key = models.CharField(max_length=64, unique=True)  # a hash: names and addresses stay private
+    count = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        """Name the row uniquely."""
+        return f"{self.count} failures, {self.key[:8]}"
 
 
 class ApiToken(Row):

@@ -12,6 +12,9 @@ EVERYONE = frozenset({V, C, R, O, A})
 MAKERS = frozenset({C, O, A})
 OPERATORS = frozenset({O, A})
 ADMINS = frozenset({A})
+# Stands for a team or an environment where only an unlimited grant counts: an admin of one team
+# must not make admins of the whole house.
+EVERYWHERE = "*"
 
 TABLE: dict[str, frozenset[Role]] = {
     # reading
@@ -65,8 +68,9 @@ def allows(
     Args:
         actor: Who asks. Workers may do everything: a person's verb stands behind their work.
         verb: A key of `TABLE`; any other is refused.
-        team: The team that owns the object, where one does. Without it, a grant in any team counts.
-        environment: The environment that the verb touches, where it touches one.
+        team: The team that owns the object, where one does. Without it, a grant in any team
+            counts; with `EVERYWHERE`, only one that is not limited to a team.
+        environment: The environment that the verb touches, where it touches one; or `EVERYWHERE`.
     """
     roles = TABLE.get(verb)
     if roles is None or actor.kind is ActorKind.ANONYMOUS:
@@ -94,9 +98,7 @@ def require(
     if allows(actor, verb, team=team, environment=environment):
         return
     roles = sorted(TABLE.get(verb, frozenset()))
-    where = "".join(
-        [f" in team {team}" if team else "", f" in {environment}" if environment else ""]
-    )
+    where = _where(team, environment)
     if actor.verbs is not None and verb not in actor.verbs:
         raise Denied(
             f"The token {actor.name} is not scoped for {verb}.",
@@ -108,3 +110,11 @@ def require(
         remedy=f"Ask an admin for one of these roles{where}: {', '.join(roles) or 'none has it'}.",
         code="access.denied",
     )
+
+
+def _where(team: str | None, environment: str | None) -> str:
+    """Return the limits as words: " in team fraud in production"."""
+    if EVERYWHERE in (team, environment):
+        return " everywhere"
+    in_team = f" in team {team}" if team else ""
+    return in_team + (f" in {environment}" if environment else "")

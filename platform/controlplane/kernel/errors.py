@@ -66,3 +66,20 @@ class Permanent(ControlPlaneError):
     """An outside system refused; trying again without a change cannot help."""
 
     code = "controlplane.permanent"
+
+
+class Throttled(ControlPlaneError):
+    """The caller asked too often and must wait.
+
+    Attributes:
+        wait_seconds: How long, from now.
+    """
+
+    code = "controlplane.throttled"
+
+    def __init__(
+        self, sentence: str, *, wait_seconds: int, remedy: str = "", field: str = "", code: str = ""
+    ) -> None:
+        """Say what is so, and when to try again."""
+        super().__init__(sentence, remedy=remedy, field=field, code=code)
+        self.wait_seconds = wait_seconds

@@ -1,0 +1,63 @@
+"""Who makes this request: `request.actor`, on every one."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import structlog
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from apps.accounts import identify
+from controlplane.kernel.actor import ANONYMOUS, Actor
+from controlplane.kernel.errors import ControlPlaneError, Denied
+
+
+class IdentifiedRequest(HttpRequest):
+    """What the middleware adds to a request.
+
+    Attributes:
+        actor: Who asks; anonymous when nobody could be made out.
+        actor_error: Why a token that was sent is not good.
+        by_token: Whether a token was sent, so that no anti-forgery token is needed.
+    """
+
+    actor: Actor
+    actor_error: ControlPlaneError | None
+    by_token: bool
+    _cached_user: Any
+
+
+class IdentifyActor:
+    """Set `request.actor` from the Authorization header or the session."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        """Keep the rest of the chain."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Handle one request."""
+        asked = cast(IdentifiedRequest, request)
+        header = request.headers.get("Authorization", "")
+        asked.actor, asked.actor_error, asked.by_token = ANONYMOUS, None, bool(header)
+        if header:
+            _by_header(asked, header)
+        elif request.session.session_key:
+            _by_session(asked)
+        structlog.contextvars.bind_contextvars(actor=asked.actor.name)
+        return self.get_response(request)
+
+
+def _by_header(request: IdentifiedRequest, header: str) -> None:
+    try:
+        request.actor = identify.from_authorization(
+            header, address=str(request.META.get("REMOTE_ADDR", ""))
+        )
+    except Denied as error:
+        # Raised where it can be answered: by REST's authentication, or as nobody's request.
+        request.actor_error = error
+
+
+def _by_session(request: IdentifiedRequest) -> None:
+    request.actor, person = identify.by_session(cast(Any, request.session))
+    if person is not None:
+        request._cached_user = person  # `request.user` then costs no further query
