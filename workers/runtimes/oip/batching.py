@@ -1,7 +1,9 @@
 """Batches without added delay: while one is computed, requests gather, and the next takes them.
 
-One thread computes. A lone request never waits for company, and under load the batches grow by
-themselves. All bookkeeping happens on the event loop, so nothing here needs a lock.
+A lone request never waits for company, and under load the batches grow by themselves. One call of
+the model runs at a time: in a thread, so that a slow model never holds up a health probe; or, when
+the model has been answering in less than the two hand-overs to a thread cost, where we are.
+All bookkeeping happens on the event loop, so nothing here needs a lock.
 """
 
 import asyncio
@@ -15,6 +17,8 @@ from time import perf_counter
 import numpy as np
 
 from workers.runtimes.oip.protocol import Array, Refused
+
+BRIEF = 0.0005  # seconds; a model that is quicker than this is not worth a thread
 
 Arrays = Mapping[str, Array]
 Run = Callable[[Arrays], Arrays]
@@ -45,7 +49,7 @@ class Batcher:
         """Start the computing thread; call this on the event loop.
 
         Args:
-            run: Computes outputs from inputs; called from one thread only.
+            run: Computes outputs from inputs; never called twice at the same time.
             max_batch: Rows that one call of `run` may get; a larger request is run alone.
             max_queue: Requests that may wait.
             joinable: Whether rows are independent, so that requests may share a call.
@@ -57,6 +61,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting] = deque()
         self._busy = False
+        self._usual_seconds = 1.0  # falls with every quick answer, rises at once with a slow one
         self._work: SimpleQueue[list[_Waiting]] = SimpleQueue()
         threading.Thread(target=self._compute, name="inference", daemon=True).start()
 
@@ -92,7 +97,11 @@ class Batcher:
     def _next(self) -> None:
         batch = self._take()
         self._busy = bool(batch)
-        if batch:
+        if not batch:
+            return
+        if self._usual_seconds < BRIEF and _is_small(batch, self._max_batch):
+            self._settle(batch, *_timed(self._run, batch))
+        else:
             self._work.put(batch)
 
     def _take(self) -> list[_Waiting]:
@@ -113,17 +122,16 @@ class Batcher:
     def _compute(self) -> None:
         while True:
             batch = self._work.get()
-            started = perf_counter()
-            answers = _answers(self._run, [waiting.inputs for waiting in batch])
-            seconds = perf_counter() - started
+            outcome = _timed(self._run, batch)
             try:
-                self._loop.call_soon_threadsafe(self._settle, batch, answers, seconds)
+                self._loop.call_soon_threadsafe(self._settle, batch, *outcome)
             except RuntimeError:  # the loop is closed: the process is ending
                 return
 
     def _settle(
         self, batch: list[_Waiting], answers: list[Arrays | Exception], seconds: float
     ) -> None:
+        self._usual_seconds = max(seconds, 0.9 * self._usual_seconds)
         self._observe(sum(waiting.rows or 1 for waiting in batch), seconds)
         for waiting, answer in zip(batch, answers, strict=True):
             if waiting.answer.done():
@@ -132,7 +140,19 @@ class Batcher:
                 waiting.answer.set_exception(answer)
             else:
                 waiting.answer.set_result(answer)
-        self._next()
+        # In the next turn of the loop, which reads first what has arrived meanwhile.
+        self._loop.call_soon(self._next)
+
+
+def _is_small(batch: list[_Waiting], max_batch: int) -> bool:
+    firsts = [size for one in batch for array in one.inputs.values() for size in array.shape[:1]]
+    return max(firsts, default=1) <= max_batch
+
+
+def _timed(run: Run, batch: list[_Waiting]) -> tuple[list[Arrays | Exception], float]:
+    started = perf_counter()
+    answers = _answers(run, [waiting.inputs for waiting in batch])
+    return answers, perf_counter() - started
 
 
 def _answers(run: Run, batch: list[Arrays]) -> list[Arrays | Exception]:
