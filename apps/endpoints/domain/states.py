@@ -48,6 +48,9 @@ REVISION = StateMachine(
             S.DRAINING,
         ),
         M.RETIRE: (from_any([S.DRAINING]), S.RETIRED),
-        M.FAIL: (from_any([S.PENDING, S.STARTING, S.WARMING, S.VERIFYING]), S.FAILED),
+        M.FAIL: (
+            from_any([S.PENDING, S.STARTING, S.WARMING, S.VERIFYING, S.SHIFTING]),
+            S.FAILED,
+        ),
     },
 )
