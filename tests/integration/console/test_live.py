@@ -78,7 +78,19 @@ def alone(body: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(both())
 
 
-say = sync_to_async(announce)
+def beside(work: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Run `work` in a thread, and give that thread's connection back."""
+
+    def closing(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connection.close()
+
+    return sync_to_async(closing)
+
+
+say = beside(announce)
 
 
 def test_a_change_reaches_the_pages_that_show_it_and_no_other() -> None:
@@ -111,7 +123,7 @@ def test_what_is_rolled_back_was_never_said() -> None:
 
     async def body() -> None:
         async with open_page("home") as page:
-            await sync_to_async(undone)()
+            await beside(undone)()
             await say("home", hint="after")
             assert (await page.next("change"))["hint"] == "after"
 
@@ -129,7 +141,7 @@ def test_one_connection_listens_for_all_pages() -> None:
 
     async def body() -> None:
         async with open_page("a"), open_page("b"), open_page("c"):
-            assert await sync_to_async(listeners)() == 1
+            assert await beside(listeners)() == 1
 
     alone(body)
 
@@ -144,7 +156,7 @@ def test_after_a_break_of_the_connection_every_page_looks_again() -> None:
 
     async def body() -> None:
         async with open_page("home") as page:
-            await sync_to_async(cut)()
+            await beside(cut)()
             await page.next("lost")
             await page.next("reset")
             await say("home", hint="again")
@@ -162,9 +174,7 @@ def test_after_a_break_of_the_connection_every_page_looks_again() -> None:
         (lambda: Browser(",".join(f"t{i}" for i in range(99))), 422),
     ],
 )
-def test_a_stream_is_refused_with_a_problem(
-    browser: Callable[[], Browser], status: int
-) -> None:
+def test_a_stream_is_refused_with_a_problem(browser: Callable[[], Browser], status: int) -> None:
     async def body() -> None:
         page = browser()
         await asyncio.wait_for(page.run(), 5)
