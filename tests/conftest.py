@@ -11,6 +11,7 @@ import pytest
 
 from controlplane.drivers.local import postgres as server
 from controlplane.project.settings.test import TEST_HOME
+from tests import mlflow_server
 
 KEEPER = Path(__file__).with_name("keeper.py")
 
@@ -57,3 +58,10 @@ def _start() -> None:
         )
     if not server.wait_until_accepting(TEST_HOME, seconds=30):
         pytest.exit(f"PostgreSQL did not start; see {log}", returncode=3)
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a real MLflow server, started on first use (about 20 s)."""
+    with mlflow_server.serving(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url
