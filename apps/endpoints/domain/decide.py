@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from apps.endpoints.domain.states import RevisionMove, RevisionState
 from apps.endpoints.domain.values import (
     WHOLE,
-    Preparation,
     Problem,
     ReplicaState,
     RevisionFacts,
@@ -283,16 +282,12 @@ def _keep_live(facts: EndpointFacts) -> Action | None:
     if servers is None or _differs(servers, live.spec):
         return StartServers(live.spec)
     gave_up_at = [r.since for r in servers.replicas if r.state is ReplicaState.FAILED]
-    if servers.preparation is Preparation.FAILED:
-        gave_up_at.append(servers.since)
     rested = bool(gave_up_at) and facts.at.timestamp() - max(gave_up_at) >= TRY_AGAIN
     return StartServers(live.spec) if rested else None
 
 
 def _differs(servers: Servers, spec: ServerSpec) -> bool:
-    """Return whether the servers are not (yet) what is asked for, beyond their own failures."""
-    if servers.preparation is not Preparation.DONE:
-        return False
+    """Return whether the servers are not what is asked for, beyond their own failures."""
     missing = any(r.state is ReplicaState.MISSING for r in servers.replicas)
     return missing or len(servers.replicas) != spec.replicas
 
@@ -335,7 +330,7 @@ def _failure(
     """Return why the candidate cannot go on, if it cannot."""
     if servers is not None:
         gave_up = any(r.state is ReplicaState.FAILED for r in servers.replicas)
-        if gave_up or servers.preparation is Preparation.FAILED:
+        if gave_up:
             return servers.problem or Problem(
                 "server.failed",
                 f"The model servers of revision {candidate.number} ended, and said nothing.",

@@ -102,6 +102,7 @@ RUNTIMES: Mapping[str, Runtime] = MappingProxyType(
                     "max_batch": Setting(
                         16_384, 1, 1_000_000, "Rows that one inference may take."
                     ),
+                    "max_queue": _QUEUE,
                 },
             ),
             Runtime(

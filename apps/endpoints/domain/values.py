@@ -49,14 +49,6 @@ class ServerSpec:
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Preparation(StrEnum):
-    """How far the making of a revision's folder and environment is."""
-
-    WORKING = "working"
-    DONE = "done"
-    FAILED = "failed"
-
-
 class ReplicaState(StrEnum):
     """What one replica is seen to be."""
 
@@ -92,17 +84,13 @@ class Servers:
 
     Attributes:
         generation: Of the last command that was taken.
-        preparation: How far the folder and environment are.
         replicas: By index.
         problem: What went wrong last, in the server's own words; None when nothing did.
-        since: When the preparation came into its state, in seconds since 1970.
     """
 
     generation: int
-    preparation: Preparation
     replicas: tuple[Replica, ...] = ()
     problem: Problem | None = None
-    since: float = 0
 
     def ready_ports(self, *, below: int) -> tuple[int, ...]:
         """Return the ports of the ready replicas whose index is under `below`."""

@@ -105,6 +105,7 @@ def _bootstrap(
     return {
         "node": {"id": "modelyard", "cluster": "modelyard"},
         "admin": {"address": _socket("127.0.0.1", admin_port)},
+        "stats_flush_interval": "1s",  # histograms can be read only after a flush
         "static_resources": {"listeners": [_listener(folder, jwks, host, port)]},
         "dynamic_resources": {
             "cds_config": {
