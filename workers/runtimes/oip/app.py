@@ -5,14 +5,15 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from workers.runtimes.oip import protocol
-from workers.runtimes.oip.batching import Arrays, Batcher
+from workers.runtimes.oip.batching import Batcher
 from workers.runtimes.oip.metrics import CONTENT_TYPE, Metrics
-from workers.runtimes.oip.protocol import Refused, TensorSpec
+from workers.runtimes.oip.model import Model
+from workers.runtimes.oip.protocol import Refused
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -24,33 +25,6 @@ OCTETS = (b"content-type", b"application/octet-stream")
 CLOSE = (b"connection", b"close")
 HEADER_LENGTH = b"inference-header-content-length"
 SERVER = {"name": "modelyard", "version": "1", "extensions": ["binary_tensor_data"]}
-
-
-class Model(Protocol):
-    """What the server needs of a model."""
-
-    @property
-    def platform(self) -> str:
-        """What runs it, such as "onnxruntime"."""
-        ...
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What it takes."""
-        ...
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What it gives."""
-        ...
-
-    def run(self, inputs: Arrays) -> Arrays:
-        """Return its outputs, by name.
-
-        Raises:
-            Refused: The inputs fit its signature, but it does not take them.
-        """
-        ...
 
 
 @dataclass(frozen=True)

@@ -151,11 +151,11 @@ def _is_small(batch: list[_Waiting], max_batch: int) -> bool:
 
 def _timed(run: Run, batch: list[_Waiting]) -> tuple[list[Arrays | Exception], float]:
     started = perf_counter()
-    answers = _answers(run, [waiting.inputs for waiting in batch])
+    answers = answer_all(run, [waiting.inputs for waiting in batch])
     return answers, perf_counter() - started
 
 
-def _answers(run: Run, batch: list[Arrays]) -> list[Arrays | Exception]:
+def answer_all(run: Run, batch: list[Arrays]) -> list[Arrays | Exception]:
     """Return one answer for each request; a request that fails does not spoil its neighbours'."""
     if len(batch) == 1:
         return [_attempt(run, batch[0])]

@@ -9,7 +9,6 @@
 """
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -17,16 +16,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-import numpy as np
 import uvicorn
 
-from workers.runtimes.oip import bundle, options, problem, protocol
-from workers.runtimes.oip.app import App, Identity, Model
-from workers.runtimes.oip.batching import Arrays, Batcher
+from workers.runtimes.oip import bundle, options, problem, warmup
+from workers.runtimes.oip.app import App, Identity
+from workers.runtimes.oip.batching import Batcher
+from workers.runtimes.oip.model import Model
 from workers.runtimes.oip.options import Options
 from workers.runtimes.oip.problem import Problem
 
@@ -117,14 +115,9 @@ class _Server:
 
     def _prepare(self) -> tuple[Model, bool]:
         config = bundle.verified(self._told.bundle, self._told.digest)
-        try:
-            model = self._load(self._told, config)
-        except Problem:
-            raise
-        except BaseException as error:  # a model's own code may raise anything, SystemExit too
-            traceback.print_exc(file=sys.stderr)
-            raise _not_loaded(error) from error
-        return model, warm_up(model, _golden_inputs(self._told.bundle, config, model))
+        model = loaded(self._load, self._told, config)
+        golden = warmup.golden_inputs(self._told.bundle, config, model)
+        return model, warmup.run(model, golden)
 
     def _on_signal(self, sig: int, frame: FrameType | None) -> None:
         if self._app.draining and sig == signal.SIGINT:
@@ -141,57 +134,17 @@ class _Server:
         self._http.should_exit = True
 
 
-def warm_up(model: Model, golden: list[Arrays]) -> bool:
-    """Run the model once or twice, and return whether its rows may be joined with others'.
+def loaded(load: Load, told: Options, config: dict[str, Any]) -> Model:
+    """Return the model that `load` makes.
 
-    A model that does not answer these inputs is still served: they may mean nothing to it.
+    Raises:
+        Problem: It raised anything at all; a model's own code may even raise SystemExit.
     """
-    joinable = False
     try:
-        for inputs in golden[:1]:
-            model.run(inputs)
-        for rows in (1, 2):
-            outputs = model.run(_zeros(model, rows))
-            joinable = _has_rows(model) and all(
-                array.ndim > 0 and len(array) == rows for array in outputs.values()
-            )
-            if not joinable:
-                break
-    except Exception as error:
-        joinable = False
-        print(f"The warm-up was not answered: {type(error).__name__}: {error}", file=sys.stderr)
-    return joinable
-
-
-def _has_rows(model: Model) -> bool:
-    return all(spec.shape and spec.shape[0] < 0 for spec in model.inputs)
-
-
-def _zeros(model: Model, rows: int) -> Arrays:
-    made = {}
-    for spec in model.inputs:
-        shape = [1 if size < 0 else size for size in spec.shape]
-        if spec.shape and spec.shape[0] < 0:
-            shape[0] = rows
-        filling = "" if spec.datatype == "BYTES" else 0
-        made[spec.name] = np.full(shape, filling, dtype=protocol.DATATYPES[spec.datatype])
-    return made
-
-
-def _golden_inputs(folder: Path, config: dict[str, Any], model: Model) -> list[Arrays]:
-    """Return the inputs of the bundle's golden cases, where they can be read."""
-    if not config.get("golden"):
-        return []
-    try:
-        cases = json.loads((folder / config["golden"]).read_bytes())["cases"]
-        bodies = [json.dumps({"inputs": case["inputs"]}).encode() for case in cases]
-        return [
-            protocol.read_request(body, inputs=model.inputs, outputs=model.outputs).inputs
-            for body in bodies
-        ]
-    except (OSError, KeyError, TypeError, ValueError, protocol.Refused) as error:
-        print(f"The golden cases are not usable for a warm-up: {error}", file=sys.stderr)
-        return []
+        return load(told, config)
+    except BaseException as error:
+        traceback.print_exc(file=sys.stderr)
+        raise _not_loaded(error) from error
 
 
 def _not_loaded(error: BaseException) -> Problem:

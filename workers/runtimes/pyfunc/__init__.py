@@ -1,0 +1,1 @@
+"""MLflow's pyfunc models, each in the environment that its version locked."""
