@@ -64,10 +64,12 @@ class Revision(Row):
     problem_code = models.CharField(max_length=64, blank=True)
     problem = models.TextField(blank=True)  # the server's own words, or ours
     remedy = models.TextField(blank=True)
+    warmed = models.BooleanField(default=False)  # its servers have answered our first requests
     golden = models.JSONField(default=dict)  # {"asked": 5, "answered": 5, "digest": ...}
     requested_by = models.CharField(max_length=200)
     # What was last observed, never what was asked for.
     observed_weight = models.PositiveSmallIntegerField(default=0)
+    observed_weight_since = models.DateTimeField(null=True, blank=True)
     observed_replicas = models.JSONField(default=list)  # [{"index", "port", "pid", "state", ...}]
     live_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -109,15 +111,17 @@ class Revision(Row):
 
 
 class EndpointKey(Row):
-    """A secret that callers of one endpoint send; only its hash is kept."""
+    """The name of a secret that callers of one endpoint send; the secret itself is kept nowhere.
+
+    A key is a statement, signed by Modelyard, that it is this row (see `domain.keys`).
+    """
 
     endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="keys")
     name = models.CharField(max_length=80)
-    prefix = models.CharField(max_length=12)
-    secret_hash = models.CharField(max_length=64, unique=True)
+    tail = models.CharField(max_length=8)  # its last characters, to tell keys apart
     created_by = models.CharField(max_length=200)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         """Name the key."""
-        return f"{self.name} ({self.prefix})"
+        return f"{self.name} (…{self.tail})"

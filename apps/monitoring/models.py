@@ -35,3 +35,22 @@ class TrafficWindow(models.Model):
     def __str__(self) -> str:
         """Name the window uniquely."""
         return f"revision {self.revision_id} at {self.starts_at:%H:%M:%S}"
+
+
+class TrafficCounter(models.Model):
+    """What the proxy had counted for one revision when it was last read.
+
+    The proxy's counters only grow, until it is restarted; windows hold the differences.
+    """
+
+    revision = models.OneToOneField(Revision, on_delete=models.CASCADE, related_name="counter")
+    started_at = models.DateTimeField()  # when the proxy that counted was started
+    read_at = models.DateTimeField()
+    requests = models.PositiveBigIntegerField(default=0)
+    errors_4xx = models.PositiveBigIntegerField(default=0)
+    errors_5xx = models.PositiveBigIntegerField(default=0)
+    latency = models.JSONField(default=list)  # counts per bucket, as in a window
+
+    def __str__(self) -> str:
+        """Name the counter by what it counts."""
+        return f"counter of revision {self.revision_id}"
