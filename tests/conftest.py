@@ -13,6 +13,7 @@ from controlplane.drivers.local import postgres as server
 from controlplane.project.settings.test import TEST_HOME
 from tests import mlflow_server
 
+pytest_plugins = ["tests.plugins.flush", "tests.plugins.ledger"]
 KEEPER = Path(__file__).with_name("keeper.py")
 
 

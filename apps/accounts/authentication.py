@@ -8,7 +8,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from apps.accounts.middleware import IdentifiedRequest
+from apps.accounts.identify import IdentifiedRequest
 from controlplane.kernel.actor import Actor, ActorKind
 from controlplane.kernel.errors import Denied
 

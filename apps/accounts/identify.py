@@ -16,13 +16,29 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import close_old_connections
+from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from apps.accounts import selectors, services
 from apps.accounts.models import Person
 from controlplane.kernel.actor import ANONYMOUS, Actor
 from controlplane.kernel.clock import SystemClock
-from controlplane.kernel.errors import Denied
+from controlplane.kernel.errors import ControlPlaneError, Denied
+
+
+class IdentifiedRequest(HttpRequest):
+    """What the middleware adds to a request.
+
+    Attributes:
+        actor: Who asks; anonymous when nobody could be made out.
+        actor_error: Why a token that was sent is not good.
+        by_token: Whether a token was sent, so that no anti-forgery token is needed.
+    """
+
+    actor: Actor
+    actor_error: ControlPlaneError | None
+    by_token: bool
+    _cached_user: Any
 
 
 def from_authorization(header: str, *, address: str = "") -> Actor:

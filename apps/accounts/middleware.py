@@ -8,23 +8,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from apps.accounts import identify
-from controlplane.kernel.actor import ANONYMOUS, Actor
-from controlplane.kernel.errors import ControlPlaneError, Denied
-
-
-class IdentifiedRequest(HttpRequest):
-    """What the middleware adds to a request.
-
-    Attributes:
-        actor: Who asks; anonymous when nobody could be made out.
-        actor_error: Why a token that was sent is not good.
-        by_token: Whether a token was sent, so that no anti-forgery token is needed.
-    """
-
-    actor: Actor
-    actor_error: ControlPlaneError | None
-    by_token: bool
-    _cached_user: Any
+from apps.accounts.identify import IdentifiedRequest
+from controlplane.kernel.actor import ANONYMOUS
+from controlplane.kernel.errors import Denied
 
 
 class IdentifyActor:

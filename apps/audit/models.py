@@ -29,7 +29,14 @@ class AuditEvent(models.Model):
             models.Index(fields=["verb", "-id"], name="audit_by_verb"),
         ]
         triggers: ClassVar = [
-            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            pgtrigger.Trigger(
+                name="never_truncated",
+                level=pgtrigger.Statement,
+                when=pgtrigger.Before,
+                operation=pgtrigger.Truncate,
+                func="RAISE EXCEPTION 'The audit ledger is append-only: it cannot be truncated.';",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,5 +1,22 @@
 """REST addresses of accounts."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.accounts.api import ledger_views, views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("me", views.Me.as_view(), name="api-me"),
+    path("tokens", views.Tokens.as_view(), name="api-tokens"),
+    path("tokens/<str:token_id>/revoke", views.TokenRevoke.as_view(), name="api-token-revoke"),
+    path("people", views.People.as_view(), name="api-people"),
+    path("people/<str:username>", views.PersonDetail.as_view(), name="api-person"),
+    path(
+        "people/<str:username>/password",
+        views.PersonPassword.as_view(),
+        name="api-person-password",
+    ),
+    path("people/<str:username>/grants", views.PersonGrants.as_view(), name="api-person-grants"),
+    path("grants/<str:grant_id>", views.GrantDetail.as_view(), name="api-grant"),
+    path("teams", views.Teams.as_view(), name="api-teams"),
+    path("audit-events", ledger_views.AuditEvents.as_view(), name="api-audit-events"),
+]

@@ -1,5 +1,10 @@
 """REST addresses of environments."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.environments.api import views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("environments", views.Environments.as_view(), name="api-environments"),
+    path("environments/<str:slug>", views.EnvironmentDetail.as_view(), name="api-environment"),
+]

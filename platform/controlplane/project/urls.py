@@ -2,11 +2,18 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from controlplane.http import api_docs
 from controlplane.project import health
 
+handler400 = "controlplane.http.problems.bad_request"
+handler403 = "controlplane.http.problems.forbidden"
+handler404 = "controlplane.http.problems.not_found"
+handler500 = "controlplane.http.problems.server_fault"
+
 api: list[URLPattern | URLResolver] = [
+    path("openapi.json", api_docs.openapi, name="api-document"),
+    path("docs", api_docs.docs, name="api-docs"),
     path("", include("apps.accounts.api.urls")),
-    path("", include("apps.audit.api.urls")),
     path("", include("apps.environments.api.urls")),
     path("", include("apps.registry.api.urls")),
     path("", include("apps.builds.api.urls")),
@@ -23,6 +30,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("apps.registry.web.urls")),
     path("", include("apps.builds.web.urls")),
     path("", include("apps.endpoints.web.urls")),
-    path("", include("apps.audit.web.urls")),
     path("", include("apps.console.web.urls")),
 ]

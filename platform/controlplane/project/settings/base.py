@@ -95,6 +95,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 LOGIN_URL = "/sign-in"
+CSRF_FAILURE_VIEW = "controlplane.http.problems.forged"
 LOGIN_REDIRECT_URL = "/"
 SESSION_COOKIE_NAME = "modelyard_session"
 SESSION_COOKIE_HTTPONLY = True

@@ -1,5 +1,0 @@
-"""REST addresses of audit."""
-
-from django.urls import URLPattern, URLResolver
-
-urlpatterns: list[URLPattern | URLResolver] = []

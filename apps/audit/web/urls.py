@@ -1,5 +1,0 @@
-"""Page addresses of audit."""
-
-from django.urls import URLPattern, URLResolver
-
-urlpatterns: list[URLPattern | URLResolver] = []

@@ -1,0 +1,91 @@
+"""Rows for tests: plain functions with keyword defaults, so that a test says only what matters."""
+
+import itertools
+import secrets as randomness
+from datetime import timedelta
+
+from apps.accounts import selectors
+from apps.accounts.domain import secrets
+from apps.accounts.models import ApiToken, Person, RoleGrant, Team
+from controlplane.kernel.actor import Actor, ActorKind, Grant, Role
+from controlplane.kernel.clock import SystemClock
+
+PASSWORD = "correct horse battery"
+_numbers = itertools.count(1)
+
+
+def person(
+    *,
+    username: str = "",
+    password: str = PASSWORD,
+    role: Role | str | None = None,
+    active: bool = True,
+) -> Person:
+    """Return somebody; with `role`, everywhere."""
+    made = Person(username=username or f"person{next(_numbers)}", is_active=active)
+    made.set_password(password)
+    made.save()
+    if role is not None:
+        grant(person=made, role=role)
+    return made
+
+
+def team(*, slug: str = "") -> Team:
+    """Return a team; the one with that slug, if there is one."""
+    return Team.objects.get_or_create(
+        slug=slug or f"team{next(_numbers)}", defaults={"name": slug or "A team"}
+    )[0]
+
+
+def grant(
+    *,
+    person: Person,
+    role: Role | str = Role.VIEWER,
+    team: Team | None = None,
+    environment: str | None = None,
+) -> RoleGrant:
+    """Return a role that `person` holds."""
+    return RoleGrant.objects.create(
+        person=person, role=Role(role), team=team, environment=environment
+    )
+
+
+def token(
+    *,
+    owner: Person | None = None,
+    role: Role | str = Role.ADMIN,
+    name: str = "",
+    scopes: list[str] | None = None,
+    days: float = 1,
+) -> tuple[ApiToken, str]:
+    """Return a token and its secret; without `owner`, of somebody new with `role`."""
+    secret = secrets.new_token(randomness.choice)
+    made = ApiToken.objects.create(
+        owner=owner or person(role=role),
+        name=name or f"token{next(_numbers)}",
+        prefix=secret[: secrets.SHOWN],
+        secret_hash=secrets.hash_of(secret),
+        scopes=scopes,
+        expires_at=SystemClock().now() + timedelta(days=days),
+    )
+    return made, secret
+
+
+def bearer(role: Role | str = Role.ADMIN, *, scopes: list[str] | None = None) -> dict[str, str]:
+    """Return the headers of a fresh token, for `client.get(url, headers=bearer("viewer"))`."""
+    return {"authorization": f"Bearer {token(role=role, scopes=scopes)[1]}"}
+
+
+def actor_of(somebody: Person) -> Actor:
+    """Return the actor of a person, with the grants they hold now."""
+    found = selectors.person_with_grants(str(somebody.pk))
+    assert found is not None
+    return selectors.actor_of_person(found)
+
+
+def actor_with(
+    role: Role | str, *, team: str | None = None, environment: str | None = None, name: str = ""
+) -> Actor:
+    """Return an actor with one role; no rows are written."""
+    granted = frozenset({Grant(Role(role), team, environment)})
+    return Actor(ActorKind.PERSON, name or f"some-{role}", None, granted)

@@ -1,0 +1,37 @@
+"""Emptying the database after tests that really commit, past the ledger's own triggers.
+
+The ledger refuses TRUNCATE, and the first environments come from a migration: without this,
+the first test with a real commit would fail to clean up, and the next one would find no `dev`.
+"""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db.backends.postgresql.operations import DatabaseOperations
+
+SEED = "apps.environments.migrations.0002_seed_dev_staging_production"
+LEDGER = "audit_auditevent"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flush_keeps_what_migrations_made() -> Iterator[None]:
+    """Have Django's flush step over the ledger's triggers and sow the environments again."""
+    original = DatabaseOperations.execute_sql_flush
+
+    def flush(self: Any, statements: Iterable[str]) -> None:
+        original(
+            self,
+            [
+                f"ALTER TABLE {LEDGER} DISABLE TRIGGER USER",
+                *statements,
+                f"ALTER TABLE {LEDGER} ENABLE TRIGGER USER",
+            ],
+        )
+        import_module(SEED).seed(apps, None)
+
+    DatabaseOperations.execute_sql_flush = flush  # type: ignore[method-assign, assignment]
+    yield
+    DatabaseOperations.execute_sql_flush = original  # type: ignore[method-assign]
