@@ -13,6 +13,7 @@ from celery import Celery
 app = Celery("modelyard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["workers"], related_name="tasks")
+app.conf.imports = ["workers.heartbeat"]
 
 app.conf.beat_schedule = {
     "sweep": {"task": "workers.sweep", "schedule": 1.0, "options": {"expires": 3}},

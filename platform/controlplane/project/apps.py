@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class ProjectConfig(AppConfig):
-    """The Django project itself: its commands and its checks."""
+    """The project itself: its commands and its checks."""
 
     name = "controlplane.project"
     label = "project"

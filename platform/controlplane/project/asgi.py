@@ -1,4 +1,4 @@
-"""The web process: Django, and beside it what Django should not carry (live events, MLflow's door)."""
+"""The web process: Django, and beside it what it should not carry: live events, MLflow's door."""
 
 import os
 
@@ -8,9 +8,9 @@ from django.core.asgi import get_asgi_application
 
 django = get_asgi_application()
 
-from apps.console.live import live_events  # noqa: E402
 from apps.registry.door.proxy import mlflow_door  # noqa: E402
 
+from apps.console.live import live_events  # noqa: E402
 from controlplane.http.asgi import by_prefix  # noqa: E402
 
 application = by_prefix({"/mlflow": mlflow_door, "/live": live_events}, otherwise=django)

@@ -197,13 +197,20 @@ class Program:
 
     def write(self, folder: Path) -> bool:
         """Write the two files, whole or not at all, and return whether anything changed."""
+        before = _text(folder / f"{self.name}.json")
+        launch = self.write_launch(folder)
+        changed = _write(folder / f"{self.name}.conf", self._section(launch))
+        return changed or before != self._launch()
+
+    def write_launch(self, folder: Path) -> Path:
+        """Write what `start.py` reads, and return its path."""
         if not NAME.fullmatch(self.name):
             raise Permanent(f"{self.name!r} cannot name a program.", code="supervisor.name")
         folder.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         launch = folder / f"{self.name}.json"
-        changed = _write(launch, self._launch())
-        return _write(folder / f"{self.name}.conf", self._section(launch)) or changed
+        _write(launch, self._launch())
+        return launch
 
     def _launch(self) -> str:
         launch = {
@@ -269,7 +276,7 @@ def _quoted(value: str | Path) -> str:
 
 
 def _write(path: Path, text: str) -> bool:
-    if path.exists() and path.read_text() == text:
+    if _text(path) == text:
         return False
     fresh = path.with_name(f"{path.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -277,6 +284,13 @@ def _write(path: Path, text: str) -> bool:
         file.write(text)
     fresh.rename(path)
     return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _ignore(call: Callable[[], Any], *codes: int) -> None:

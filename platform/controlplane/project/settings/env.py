@@ -23,7 +23,7 @@ KNOWN = {
     "MODELYARD_PUBLIC_URL", "MODELYARD_LOG", "MODELYARD_INSTANCE", "MODELYARD_TIME_ZONE",
     "MODELYARD_UPLOAD_LIMIT", "MODELYARD_URL", "MODELYARD_TOKEN", "MODELYARD_DEMO_PASSWORD",
     "MODELYARD_SUPERVISOR", "MODELYARD_ENVOY_ADMIN", "MODELYARD_SERVING_URL",
-    "MODELYARD_TRITON",
+    "MODELYARD_TRITON", "MODELYARD_PART", "MODELYARD_GROUP",
 }  # fmt: skip
 FROM_FILES = ("MODELYARD_SECRET_KEY", "DATABASE_URL", "BROKER_URL", "MLFLOW_URL", "S3")
 
@@ -73,10 +73,7 @@ def read(environ: Mapping[str, str]) -> Env:
     """
     values = dict(environ)
     home = Path(values.get("MODELYARD_HOME") or ROOT / ".modelyard").resolve()
-    values = {**_stack_file(home), **values}
-    for name in FROM_FILES:
-        if path := values.pop(f"{name}_FILE", ""):
-            values[name] = _secret(name, path)
+    values = {**_stack_file(home), **_with_secrets(values)}
     unknown = sorted(n for n in values if n.startswith("MODELYARD_") and n not in KNOWN)
     if unknown:
         raise BadSetting(f"{unknown[0]} is not a setting of Modelyard; see docs/settings.md.")
@@ -120,6 +117,15 @@ def _stack_file(home: Path) -> dict[str, str]:
         return {}
     pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _with_secrets(values: Mapping[str, str]) -> dict[str, str]:
+    """Return `values` with every NAME_FILE replaced by the NAME that the file holds."""
+    found = dict(values)
+    for name in FROM_FILES:
+        if path := found.pop(f"{name}_FILE", ""):
+            found[name] = _secret(name, path)
+    return found
 
 
 def _secret(name: str, path: str) -> str:
