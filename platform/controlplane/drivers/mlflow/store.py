@@ -347,7 +347,7 @@ class MlflowStore:
             return value
         refusal = _refusal(answer)
         absent = "RESOURCE_DOES_NOT_EXIST" if method in ("GET", "DELETE") else unless
-        if isinstance(refusal, Permanent) and _error_code(answer) in (absent, unless):
+        if isinstance(refusal, Permanent) and _error_code(answer) in {absent, unless} - {""}:
             return None
         raise refusal
 
