@@ -147,19 +147,10 @@ class Rest:
     """Nothing to do until somebody asks for something."""
 
 
-Action = (
-    PutRoute
-    | RemoveRoute
-    | StartServers
-    | StopServers
-    | WarmUp
-    | AskGolden
-    | Move
-    | Settle
-    | End
-    | Wait
-    | Rest
-)
+# A pass makes one call to the world, or writes down one thing.
+Call = PutRoute | RemoveRoute | StartServers | StopServers | WarmUp | AskGolden
+Note = Move | Settle | End | Wait | Rest
+Action = Call | Note
 
 
 def decide(facts: EndpointFacts) -> Action:

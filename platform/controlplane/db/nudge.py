@@ -11,15 +11,27 @@ from django.db import transaction
 log = structlog.get_logger(__name__)
 
 
-def nudge(kind: str, row_id: int, *, queue: str = "passes") -> None:
-    """Ask, after the current transaction commits, for a pass over one row."""
-    transaction.on_commit(lambda: _send(kind, row_id, queue), robust=True)
+def nudge(kind: str, row_id: int, *, queue: str = "passes", after: float = 0) -> None:
+    """Ask, after the current transaction commits, for a pass over one row.
+
+    Args:
+        kind: A key of the worker's table of kinds.
+        row_id: The row.
+        queue: Where the workers listen.
+        after: Seconds to wait first.
+    """
+    transaction.on_commit(lambda: _send(kind, row_id, queue, after), robust=True)
 
 
-def _send(kind: str, row_id: int, queue: str) -> None:
+def _send(kind: str, row_id: int, queue: str, after: float) -> None:
     try:
         current_app.send_task(
-            "workers.reconcile_one", args=[kind, row_id], queue=queue, retry=False, expires=30
+            "workers.reconcile_one",
+            args=[kind, row_id],
+            queue=queue,
+            retry=False,
+            expires=30,
+            countdown=after or None,
         )
     except Exception as error:
         log.warning("nudge.lost", kind=kind, row=row_id, error=str(error))

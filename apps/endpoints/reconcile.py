@@ -1,0 +1,400 @@
+"""One pass over an endpoint: observe, decide, then do one thing. It never ends.
+
+A pass makes one call to the world or one move of the machine, never both, and remembers what it
+saw, never what it asked for. Whatever instant a worker dies at, the next pass observes, decides
+again and reaches the same end; `tests/integration/endpoints` holds it to that.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+import structlog
+from django.db import transaction
+from django.db.models import F
+
+from apps.audit import services as audit
+from apps.endpoints.domain import decide as d
+from apps.endpoints.domain import keys, runtimes, sizes
+from apps.endpoints.domain.states import REVISION, RevisionMove, RevisionState
+from apps.endpoints.domain.values import (
+    Golden,
+    Problem,
+    RevisionFacts,
+    Route,
+    RouteSeen,
+    Servers,
+    ServerSpec,
+)
+from apps.endpoints.models import Endpoint, Revision
+from apps.endpoints.ports import ModelServers, TrafficRouter
+from controlplane.db.live import announce
+from controlplane.db.nudge import nudge
+from controlplane.db.reconcile import Claim
+from controlplane.kernel.actor import worker
+from controlplane.kernel.errors import Conflict, ControlPlaneError, Transient
+
+log = structlog.get_logger(__name__)
+
+KIND = "endpoint"
+ACTOR = worker("endpoints")
+SOON = timedelta(seconds=1)  # a pass that comes sooner than this is asked for, not swept up
+PATIENCE = timedelta(seconds=5)  # the longest pause after something outside did not answer
+PARKED = timedelta(seconds=60)
+PREPARED_WITHIN = 300.0  # seconds to make an environment, where a runtime needs one
+ENDED = (RevisionState.RETIRED, RevisionState.FAILED)
+Changes = Mapping[int, Mapping[str, Any]]  # columns by revision row
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass knows: the rows it read, and what it saw."""
+
+    claim: Claim[Endpoint]
+    rows: tuple[Revision, ...]
+    facts: d.EndpointFacts
+
+    def row(self, revision: str) -> Revision:
+        """Return the row of the revision with this public id."""
+        return next(r for r in self.rows if r.public_id == revision)
+
+
+@dataclass(frozen=True)
+class EndpointReconciler:
+    """Drives one endpoint.
+
+    Attributes:
+        servers: Runs model servers.
+        router: Splits the traffic.
+    """
+
+    servers: ModelServers
+    router: TrafficRouter
+
+    def __call__(self, claim: Claim[Endpoint], now: datetime) -> None:
+        """Run one pass."""
+        try:
+            current = self._observe(claim, now)
+            action = d.decide(current.facts)
+            if isinstance(action, d.Call):
+                self._call(action, current)
+            else:
+                _note(action, current)
+        except Transient as error:
+            # Shorter pauses than the loop's: an endpoint is back soon after what it waits for.
+            pause = min(timedelta(seconds=0.5 * 2**claim.row.attempts), PATIENCE)
+            claim.record(next_at=now + pause, attempts=F("attempts") + 1)
+            log.info("endpoint.postponed", endpoint=claim.row.pk, problem=str(error))
+        except Conflict as error:
+            claim.record(next_at=now + PATIENCE)
+            log.warning("endpoint.overtaken", endpoint=claim.row.pk, problem=str(error))
+
+    def park(self, claim: Claim[Endpoint], error: ControlPlaneError, now: datetime) -> None:
+        """Fail what is on its way, for `error`; leave what is live as it is, and look again."""
+        rows = _open_revisions(claim.row)
+        problem = Problem(error.code, error.sentence, error.remedy)
+        with transaction.atomic():
+            if not claim.record(next_at=now + PARKED, attempts=0):
+                return
+            for row in rows:
+                if row.state in d.ON_ITS_WAY:
+                    _write(row, _moved(row, RevisionMove.FAIL, now, problem))
+                    _tell(row, RevisionMove.FAIL, problem.sentence)
+                elif row.state == RevisionState.LIVE:
+                    _write(row, _told(problem))
+            _announce(claim.row)
+            nudge(KIND, claim.row.pk)
+
+    def _observe(self, claim: Claim[Endpoint], now: datetime) -> Pass:
+        endpoint, rows = claim.row, _open_revisions(claim.row)
+        revisions = tuple(_facts_of(endpoint, row) for row in rows)
+        waiting = any(r.state == RevisionState.PENDING for r in rows)
+        facts = d.EndpointFacts(
+            at=now,
+            retired=endpoint.retired_at is not None,
+            route=_address(endpoint),
+            revisions=revisions,
+            seen=self.router.observe(endpoint.public_id),
+            servers=self.servers.observe([r.public_id for r in rows]),
+            free_memory_mb=self.servers.free_memory_mb() if waiting else 0,
+        )
+        return Pass(claim, rows, facts)
+
+    def _call(self, action: d.Call, current: Pass) -> None:
+        """Make one call to the world, and write down what was seen before it."""
+        endpoint, soon = current.claim.row, current.facts.at + d.MOVING
+        match action:
+            case d.PutRoute(route):
+                self.router.apply(route)
+                _record(current, next_at=current.facts.at)
+            case d.RemoveRoute():
+                self.router.remove(endpoint.public_id, generation=endpoint.generation)
+                _record(current, next_at=current.facts.at)
+            case d.StartServers(spec):
+                self.servers.start(spec)
+                _record(current, next_at=soon)
+            case d.StopServers(revision):
+                self.servers.stop(revision, generation=endpoint.generation)
+                _record(current, next_at=soon)
+            case d.WarmUp(spec):
+                self.servers.warm(spec)
+                _add(current, spec.revision, {"warmed": True})
+            case d.AskGolden(spec):
+                golden = self.servers.ask_golden(spec)
+                _add(current, spec.revision, {"golden": asdict(golden)})
+            case _:
+                assert_never(action)
+
+
+def _note(action: d.Note, current: Pass) -> None:
+    now = current.facts.at
+    match action:
+        case d.Move(revision, move, problem):
+            _move(current, [(current.row(revision), move)], problem)
+        case d.Settle(revision, drained):
+            _settle(current, revision, drained)
+        case d.End(revision):
+            _add(current, revision, {"ended_at": now})
+        case d.Wait(pause, revision, problem):
+            also = {current.row(revision).pk: _told(problem)} if problem else {}
+            _record(current, next_at=now + pause, also=also)
+        case d.Rest():
+            _record(current, next_at=None)
+        case _:
+            assert_never(action)
+
+
+def _add(current: Pass, revision: str, changes: Mapping[str, Any]) -> None:
+    """Write down what was learnt of one revision, and go on at once."""
+    _record(current, next_at=current.facts.at, also={current.row(revision).pk: changes})
+
+
+def _settle(current: Pass, revision: str, drained: str | None) -> None:
+    """Make one revision live; the one before it must have gone first, since one may be live."""
+    moves = [(current.row(drained), RevisionMove.DRAIN)] if drained else []
+    _move(current, [*moves, (current.row(revision), RevisionMove.SETTLE)], None)
+
+
+def _move(
+    current: Pass, moves: Iterable[tuple[Revision, RevisionMove]], problem: Problem | None
+) -> None:
+    now = current.facts.at
+    with transaction.atomic():
+        if not _record(current, next_at=now):
+            return
+        for row, move in moves:
+            _write(row, _moved(row, move, now, problem))
+            _tell(row, move, problem.sentence if problem else "")
+        _announce(current.claim.row)
+
+
+def _moved(
+    row: Revision, move: RevisionMove, now: datetime, problem: Problem | None
+) -> dict[str, Any]:
+    state = REVISION.after(RevisionState(row.state), move)
+    changes: dict[str, Any] = {"state": state, "state_since": now}
+    if problem is not None or state not in ENDED:
+        changes |= _told(problem)
+    if state is RevisionState.LIVE:
+        changes["live_at"] = now
+    if state is RevisionState.RETIRED:
+        changes["ended_at"] = now
+    return changes
+
+
+def _record(current: Pass, *, next_at: datetime | None, also: Changes | None = None) -> bool:
+    """Write what was seen along with `also`, unless the lease was lost.
+
+    How long a weight has been in place is remembered from what was observed, never from what was
+    asked: a worker that dies just after asking leaves nothing false.
+    """
+    endpoint = current.claim.row
+    with transaction.atomic():
+        if not current.claim.record(next_at=next_at, attempts=0):
+            return False
+        changed = False
+        for row in current.rows:
+            seen = {**_seen(row, current.facts), **(also or {}).get(row.pk, {})}
+            changed |= _write(row, seen)
+        if changed:
+            _announce(endpoint)
+        if next_at is not None and next_at - current.facts.at < SOON:
+            wait = max(0.0, (next_at - current.facts.at).total_seconds())
+            nudge(KIND, endpoint.pk, after=wait)
+    return True
+
+
+def _seen(row: Revision, facts: d.EndpointFacts) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    weight = facts.seen.route.weight_of(row.number) if facts.seen.route else 0
+    if weight != row.observed_weight or (weight and row.observed_weight_since is None):
+        seen |= {"observed_weight": weight, "observed_weight_since": facts.at}
+    servers = facts.servers.get(row.public_id)
+    replicas = [_replica(r) for r in servers.replicas] if servers else []
+    if replicas != row.observed_replicas:
+        seen["observed_replicas"] = replicas
+    if row.state == RevisionState.LIVE:
+        seen |= _told(servers.problem if servers else None)
+    return seen
+
+
+def _replica(replica: Replica) -> dict[str, Any]:
+    return {
+        "index": replica.index,
+        "port": replica.port,
+        "pid": replica.pid,
+        "state": str(replica.state),
+    }
+
+
+def _write(row: Revision, changes: Mapping[str, Any]) -> bool:
+    """Write the columns that differ, and return whether there were any."""
+    different = {name: value for name, value in changes.items() if getattr(row, name) != value}
+    if different:
+        Revision.objects.filter(pk=row.pk).update(**different)
+        for name, value in different.items():
+            setattr(row, name, value)
+    return bool(different)
+
+
+def _told(problem: Problem | None) -> dict[str, Any]:
+    if problem is None:
+        return {"problem_code": "", "problem": "", "remedy": ""}
+    return {
+        "problem_code": problem.code[:64],
+        "problem": problem.sentence,
+        "remedy": problem.remedy,
+    }
+
+
+def _tell(row: Revision, move: RevisionMove, reason: str) -> None:
+    audit.record(
+        actor=ACTOR,
+        verb=f"endpoints.revision.{move}",
+        target=f"endpoint/{row.endpoint.public_id}",
+        subject=f"{row.endpoint.name} revision {row.number}",
+        after={"state": str(row.state)},
+        reason=reason,
+    )
+    log.info("revision.moved", revision=row.public_id, number=row.number, move=str(move))
+
+
+def _announce(endpoint: Endpoint) -> None:
+    announce(f"endpoint/{endpoint.public_id}")
+    announce("home")
+
+
+def _open_revisions(endpoint: Endpoint) -> tuple[Revision, ...]:
+    rows = tuple(
+        Revision.objects.filter(endpoint=endpoint, ended_at=None)
+        .select_related("variant")
+        .order_by("number")
+    )
+    for row in rows:
+        row.endpoint = endpoint
+    return rows
+
+
+def _facts_of(endpoint: Endpoint, row: Revision) -> RevisionFacts:
+    runtime = runtimes.runtime(row.runtime)
+    return RevisionFacts(
+        number=row.number,
+        state=row.state,
+        state_since=row.state_since,
+        spec=spec_of(endpoint, row),
+        memory_mb=sizes.memory_mb(model_bytes=row.variant.size, measured_mb=row.variant.memory_mb),
+        seconds_to_start=runtime.start_within.total_seconds()
+        + (PREPARED_WITHIN if runtime.prepared else 0),
+        warmed=row.warmed,
+        golden=Golden(**row.golden) if row.golden else None,
+        weight=row.observed_weight,
+        weight_since=row.observed_weight_since,
+        was_live=row.live_at is not None,
+    )
+
+
+def spec_of(endpoint: Endpoint, row: Revision) -> ServerSpec:
+    """Return what a revision asks of model servers."""
+    return ServerSpec(
+        revision=row.public_id,
+        generation=endpoint.generation,
+        name=endpoint.name,
+        number=row.number,
+        digest=row.bundle_digest,
+        runtime=row.runtime,
+        replicas=row.replicas,
+        configuration=row.configuration,
+    )
+
+
+def _address(endpoint: Endpoint) -> Route:
+    return Route(
+        endpoint=endpoint.public_id,
+        generation=endpoint.generation,
+        environment=endpoint.environment.slug,
+        name=endpoint.name,
+        shares=(),
+        unavailable="",
+        timeout_ms=endpoint.timeout_ms,
+        max_request_bytes=endpoint.max_request_bytes,
+        admitted=_admitted(endpoint) if endpoint.key_required else None,
+    )
+
+
+def _admitted(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the names of the keys that are let in: those in force, and our own pages'."""
+    names = (
+        endpoint.keys.filter(revoked_at=None).order_by("id").values_list("public_id", flat=True)
+    )
+    return (*names, keys.own_name(endpoint.public_id))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Looks at all endpoints at once, and wakes those that are not as they were last seen.
+
+    A pass over every endpoint every few seconds would cost a thousand endpoints a whole core.
+    This costs two calls and one query, whatever their number.
+    """
+
+    servers: ModelServers
+    router: TrafficRouter
+
+    def __call__(self, now: datetime) -> int:
+        """Make the endpoints due that differ, and return how many there were."""
+        remembered = _remembered()
+        servers = self.servers.observe([row["public_id"] for row in remembered])
+        routes = self.router.observe_all()
+        changed = {row["endpoint"] for row in remembered if _differs(row, servers, routes)}
+        due = Endpoint.objects.filter(pk__in=changed, lease_token=None, next_reconcile_at__gt=now)
+        woken = list(due.values_list("pk", flat=True))
+        if woken:
+            Endpoint.objects.filter(pk__in=woken).update(next_reconcile_at=now)
+            for pk in woken:
+                nudge(KIND, pk)
+        return len(woken)
+
+
+def _remembered() -> Sequence[Mapping[str, Any]]:
+    return list(
+        Revision.objects.filter(ended_at=None, state=RevisionState.LIVE).values(
+            "public_id",
+            "number",
+            "observed_weight",
+            "observed_replicas",
+            "endpoint",
+            "endpoint__public_id",
+        )
+    )
+
+
+def _differs(
+    row: Mapping[str, Any], servers: Mapping[str, Servers], routes: Mapping[str, RouteSeen]
+) -> bool:
+    there = servers.get(row["public_id"])
+    if [_replica(r) for r in (there.replicas if there else ())] != row["observed_replicas"]:
+        return True
+    seen = routes.get(row["endpoint__public_id"], RouteSeen())
+    weight = seen.route.weight_of(row["number"]) if seen.route else 0
+    return not seen.intact or weight != row["observed_weight"]
