@@ -5,7 +5,7 @@ saw, never what it asked for. Whatever instant a worker dies at, the next pass o
 again and reaches the same end; `tests/integration/endpoints` holds it to that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -21,6 +21,7 @@ from apps.endpoints.domain.states import REVISION, RevisionMove, RevisionState
 from apps.endpoints.domain.values import (
     Golden,
     Problem,
+    Replica,
     RevisionFacts,
     Route,
     RouteSeen,
