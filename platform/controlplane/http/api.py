@@ -14,7 +14,6 @@ class Models(Resource):
         return self.answer(ModelAnswer(model).data, etag_of=model, status=201)
 """
 
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -77,8 +76,10 @@ class StrictJSON(BaseParser):
             ParseError: It is not JSON, or holds what JSON or the database does not allow.
         """
         try:
-            value = json.load(
-                io.TextIOWrapper(stream, encoding="utf-8"),
+            # Django's `body` keeps the limit on size; a bare read would not.
+            body = stream.body if isinstance(stream, HttpRequest) else stream.read()
+            value = json.loads(
+                body.decode("utf-8"),
                 parse_constant=_refuse_constant,
                 object_pairs_hook=_refuse_doubled,
             )
