@@ -1,7 +1,7 @@
 """Pages and their parts: one source of markup, whole on load and in pieces afterwards.
 
 A part is a template that the page itself includes. Asked for as `?part=NAME` by htmx, only the
-part is rendered, by the same view with the same access check; without htmx the address is the page.
+part is rendered, by the same view with the same access check; without htmx it is the page.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The live stream against a real PostgreSQL: said once committed, to whom it concerns, and after a break."""
+"""Live events over a real PostgreSQL: once committed, to whom it concerns, and after a break."""
 
 import asyncio
 import json
