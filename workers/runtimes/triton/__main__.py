@@ -39,7 +39,8 @@ def _write_repository(told: Options, config: dict[str, Any]) -> Path:
     with ONNX Runtime's own words. What the model says of itself becomes the configuration.
     """
     model = loaded(session.load, told, config)
-    joinable = warmup.run(model, warmup.golden_inputs(told.bundle, config, model))
+    golden = warmup.golden_inputs(told.bundle, config, model)
+    joinable = warmup.run(model, golden) and repository.batchable(model.inputs)
     folder = told.bundle.with_name(f"{told.bundle.name}.triton-{told.port}")
     text = repository.configuration(
         name=told.name,

@@ -46,6 +46,7 @@ def libraries(folder: Path) -> list[Path]:
 
 
 def _place_stub(folder: Path) -> None:
+    """Put the Python backend's process for this version of Python where Triton looks for it."""
     version = sysconfig.get_python_version()
     stub = server(folder) / "python_backend_stubs" / version / STUB
     if not stub.is_file():

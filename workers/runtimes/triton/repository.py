@@ -20,6 +20,12 @@ TYPES = {
 
 BACKEND = '''"""What runs the model is in `workers.runtimes.triton.backend`."""
 
+import os
+import sys
+
+# Triton embeds an isolated Python, which takes no PYTHONPATH by itself.
+sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
 from workers.runtimes.triton.backend import TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
@@ -74,18 +80,21 @@ def configuration(
     return "\n".join(lines) + "\n"
 
 
+def batchable(inputs: Sequence[TensorSpec]) -> bool:
+    """Return whether Triton can describe these inputs apart from their rows.
+
+    It wants at least one more axis; where there is none, requests are not put together.
+    """
+    return all(len(spec.shape) > 1 for spec in inputs)
+
+
 def _tensor(kind: str, spec: TensorSpec, *, batched: bool) -> str:
-    sizes = spec.shape[1:] if batched else spec.shape
+    # An output of rows alone is announced with one more axis, which Triton insists on. It
+    # does not check what the backend gives, so callers get the model's own shape.
+    sizes = (spec.shape[1:] or (1,)) if batched else spec.shape
     dims = ", ".join(str(size) for size in sizes)
-    return (
-        f"{kind} [ {{ name: {_quoted(spec.name)} data_type: {TYPES[spec.datatype]} "
-        f"dims: [{dims}]{_scalar(sizes, batched=batched)} }} ]"
-    )
-
-
-def _scalar(sizes: Sequence[int], *, batched: bool) -> str:
-    """Return what makes Triton take a tensor without axes beyond the rows."""
-    return "" if sizes else " reshape: { shape: [] }"
+    name, datatype = _quoted(spec.name), TYPES[spec.datatype]
+    return f"{kind} [ {{ name: {name} data_type: {datatype} dims: [{dims}] }} ]"
 
 
 def _parameter(key: str, value: str) -> str:
