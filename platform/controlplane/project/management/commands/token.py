@@ -1,4 +1,4 @@
-"""Print a fresh API token, for whoever has the machine: the demo, the smoke, a locked-out admin."""
+"""Print a fresh API token for whoever has the machine: the demo, the smoke, a locked-out admin."""
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
