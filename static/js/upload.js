@@ -105,7 +105,7 @@ for (const form of document.querySelectorAll("[data-upload]")) {
       for (const file of files) {
         show(0);
         next.searchParams.append("upload", await send(file, form.dataset.uploads, show, stopping.signal));
-        next.searchParams.append("path", file.webkitRelativePath || file.name);
+        next.searchParams.append("path", files.length > 1 ? file.webkitRelativePath || file.name : ""); // alone, an archive keeps its own paths
         before += file.size;
       }
       words.textContent = "All bytes are here. Reading what the files say about themselves.";
