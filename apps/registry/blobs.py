@@ -37,7 +37,7 @@ class StorageFull(Transient):
 class BlobFolder(FileSystemStorage):
     """A folder in which a file appears under its name only when it is whole."""
 
-    def _save(self, name: str, content: File[bytes]) -> str:
+    def _save(self, name: str, content: "File[bytes]") -> str:
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         arriving = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
@@ -137,9 +137,7 @@ def put_folder(folder: Path) -> list[FileEntry]:
             )
         if path.is_file():
             kept = put(path)
-            entries.append(
-                FileEntry(path.relative_to(folder).as_posix(), kept.sha256, kept.size)
-            )
+            entries.append(FileEntry(path.relative_to(folder).as_posix(), kept.sha256, kept.size))
     return entries
 
 

@@ -19,6 +19,7 @@ from apps.registry.services.uploads import (
     finish_upload,
     keep_uploaded_file,
     note_received,
+    part_path,
 )
 from apps.registry.services.versions import (
     Registered,
@@ -54,6 +55,7 @@ __all__ = [
     "learn",
     "move_alias",
     "note_received",
+    "part_path",
     "register_files",
     "register_run",
     "register_version",

@@ -188,9 +188,7 @@ def _unsaid(
     return found
 
 
-def _record(
-    actor: Actor, verb: str, version: ModelVersion, *, after: dict[str, object]
-) -> None:
+def _record(actor: Actor, verb: str, version: ModelVersion, *, after: dict[str, object]) -> None:
     target = f"version/{version.public_id}"
     audit.record(
         actor=actor,

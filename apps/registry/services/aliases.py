@@ -14,9 +14,7 @@ from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Conflict, Missing
 
 
-def move_alias(
-    *, actor: Actor, model: str, alias: str, number: int, reason: str = ""
-) -> Alias:
+def move_alias(*, actor: Actor, model: str, alias: str, number: int, reason: str = "") -> Alias:
     """Let `alias` name version `number`, creating the alias when the model has none so called.
 
     Moving it to where it is changes nothing and records nothing.

@@ -189,9 +189,7 @@ def _check(fields: Mapping[str, Any]) -> None:
             code="registry.unknown_risk_tier",
         )
     if len(fields.get("task", "")) > 80:
-        raise Invalid(
-            "task has more than 80 characters.", field="task", code="registry.too_long"
-        )
+        raise Invalid("task has more than 80 characters.", field="task", code="registry.too_long")
     if not 0 <= fields.get("tolerance", 0.0) < float("inf"):
         raise Invalid(
             "tolerance must be a number of 0 or more.",

@@ -9,14 +9,14 @@ from django.db.models import F
 
 from apps.accounts.domain import access
 from apps.audit import services as audit
-from apps.registry import blobs, inspection, selectors
+from apps.registry import numbering, selectors
 from apps.registry.domain import details as described
 from apps.registry.domain import names
 from apps.registry.domain.details import Details
 from apps.registry.domain.inspected import Inspected, Tensor
 from apps.registry.domain.kinds import Door, MirrorState
 from apps.registry.domain.states import VERSION, VersionMove
-from apps.registry.models import ModelVersion, RegisteredModel, Upload, UploadState, VersionFile
+from apps.registry.models import ModelVersion, RegisteredModel, VersionFile
 from apps.registry.services import staging
 from controlplane.db.live import announce
 from controlplane.db.nudge import nudge
@@ -81,9 +81,7 @@ def register_version(
     row = selectors.model(actor, model)
     access.require(actor, "registry.version.register", team=row.team.slug)
     _refuse_archived(row)
-    rows = [
-        (selectors.upload(actor, given.upload), given.path) for given in _some(uploads)
-    ]
+    rows = [(selectors.upload(actor, given.upload), given.path) for given in _some(uploads)]
     staged = staging.stage(rows)
     registered = register_files(
         actor=actor,
@@ -117,6 +115,7 @@ def register_files(
     """
     digest = digests.of_manifest(files)
     with transaction.atomic():
+        numbering.hold(model)  # before the row's lock, as MLflow's door does
         row = selectors.model_for_update(actor, model)
         access.require(actor, "registry.version.register", team=row.team.slug)
         _refuse_archived(row)
@@ -166,6 +165,7 @@ def register_run(
         )
     source = f"runs:/{run_id}/{names.file_path(artifact_path or 'model')}"
     with transaction.atomic():
+        numbering.hold(model)  # before the row's lock, as MLflow's door does
         row = selectors.model_for_update(actor, model)
         access.require(actor, "registry.version.register", team=row.team.slug)
         _refuse_archived(row)
@@ -257,9 +257,7 @@ def edit_version(
     return version
 
 
-def archive_version(
-    *, actor: Actor, model: str, number: int, reason: str = ""
-) -> ModelVersion:
+def archive_version(*, actor: Actor, model: str, number: int, reason: str = "") -> ModelVersion:
     """Take a version out of use.
 
     Raises:
@@ -280,9 +278,7 @@ def archive_version(
     return version
 
 
-def restore_version(
-    *, actor: Actor, model: str, number: int, reason: str = ""
-) -> ModelVersion:
+def restore_version(*, actor: Actor, model: str, number: int, reason: str = "") -> ModelVersion:
     """Bring an archived version back, as registered.
 
     Raises:
@@ -332,9 +328,7 @@ def learn(
         version = lock(version_id)
         access.require(actor, "registry.version.edit", team=version.model.team.slug)
         changed: dict[str, Any] = {
-            field: value
-            for field, value in found.items()
-            if value and not getattr(version, field)
+            field: value for field, value in found.items() if value and not getattr(version, field)
         }
         fresh = {k: v for k, v in (facts or {}).items() if k not in version.facts}
         if fresh:
@@ -420,9 +414,7 @@ def _judge(
     return version
 
 
-def _move(
-    actor: Actor, version: ModelVersion, move: VersionMove, verb: str, reason: str
-) -> None:
+def _move(actor: Actor, version: ModelVersion, move: VersionMove, verb: str, reason: str) -> None:
     before = version.state
     version.state = VERSION.after(_state(version), move)
     _save_and_mirror(version, ["state"])
@@ -445,7 +437,8 @@ def _save_and_mirror(version: ModelVersion, fields: list[str]) -> None:
     version.save(update_fields=[*fields, *REMIRRORED])
 
 
-def _lock(version_id: int) -> ModelVersion:
+def lock(version_id: int) -> ModelVersion:
+    """Return the version, locked until the transaction ends, with its model and team."""
     return (
         ModelVersion.objects.select_for_update(no_key=True, of=("self",))
         .select_related("model__team")

@@ -19,8 +19,8 @@ GGUF_TOLD = ("general.architecture", "general.name", "general.license", "general
              "general.quantization_version", "general.size_label")  # fmt: skip
 
 
-def looks_like_safetensors(head: bytes, size: int) -> bool:
-    """Return whether a file of `size` bytes that begins with `head` may be safetensors."""
+def looks_like_safetensors(head: bytes) -> bool:
+    """Return whether a file that begins with `head` may be safetensors."""
     if len(head) < 10 or head[8:9] != b"{":
         return False
     return 2 <= int.from_bytes(head[:8], "little") <= LONGEST_HEADER

@@ -179,7 +179,7 @@ class _Ubj:
             if width * count > 4096:
                 self.reader.skip(width * count)
                 return []
-        found = []
+        found: list[Any] = []
         while count is None or len(found) < count:
             if count is None or kind == b"":
                 marker = marker or self.reader.take(1)
