@@ -8,7 +8,12 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.project.settings.dev")
 
+from typing import Any
+
 from celery import Celery
+from celery.signals import setup_logging, worker_init
+
+from controlplane.project import checks
 
 app = Celery("modelyard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -21,3 +26,14 @@ app.conf.beat_schedule = {
     "discover": {"task": "workers.discover", "schedule": 10.0, "options": {"expires": 10}},
     "tidy": {"task": "workers.tidy", "schedule": 300.0, "options": {"expires": 300}},
 }
+
+
+@setup_logging.connect(weak=False)
+def keep_our_logging(**_: Any) -> None:
+    """Leave logging as Django's settings set it up; a receiver keeps Celery from its own."""
+
+
+@worker_init.connect(weak=False)
+def refuse_misconfigured(**_: Any) -> None:
+    """Do not take work that would end in a wrong place."""
+    checks.refuse_misconfigured()

@@ -9,7 +9,7 @@ from celery.signals import task_postrun
 from django.conf import settings
 
 
-@task_postrun.connect(weak=False, dispatch_uid="workers.heartbeat")  # type: ignore[untyped-decorator]
+@task_postrun.connect(weak=False, dispatch_uid="workers.heartbeat")
 def mark(sender: Any = None, **_: Any) -> None:
     """Touch the mark after every sweep."""
     folder = settings.BLOB_ROOT.parent / "run"

@@ -30,6 +30,7 @@ from controlplane.kernel.errors import ControlPlaneError, Permanent, Transient
 
 DATABASES = (postgres.NAME, "mlflow")
 SLOW_PARTS = frozenset({"mlflow"})  # the main job can be done before these are up
+STORES = frozenset({"postgres", "valkey"})  # stopped after everything that writes to them
 PROBE_AGAIN = 10.0  # seconds between probes of a part that works
 PASSED = frozenset(  # what a person may say of the stack; its identity is its own
     {
@@ -165,7 +166,8 @@ class Stack:
             if job.poll() is None:
                 job.terminate()
         try:
-            self._stop_programs(but=frozenset({"postgres", "valkey"}), seconds=20)
+            self._stop_programs(but=STORES, seconds=20)
+            self._stop_programs(but=frozenset(), seconds=40)
             self.client.shutdown()
         except ControlPlaneError:
             self.board.notice("The supervisor does not answer; ending its processes directly.")
@@ -347,7 +349,7 @@ class Stack:
         with program.log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603
                 [sys.executable, "-I", start.__file__, str(launch)],
-                env={n: v for n, v in os.environ.items() if _may_pass(n)},
+                env={name: value for name, value in os.environ.items() if _may_pass(name)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -389,8 +391,10 @@ def _needed(part: Part) -> str:
 
 
 def _may_pass(name: str) -> bool:
-    """Keep another stack's identity, and its part names, out of ours."""
-    return not name.startswith("MODELYARD_") or name in PASSED
+    """Keep another stack's identity out of ours, and what would compile all code anew."""
+    if name.startswith("MODELYARD_"):
+        return name in PASSED
+    return name != "PYTHONDONTWRITEBYTECODE"
 
 
 def _is_part(process: psutil.Process, name: str) -> bool:

@@ -1,6 +1,7 @@
 """Settings shared by every mode; what comes from outside is parsed in `env`."""
 
-from controlplane.project.settings.env import ROOT, current
+from controlplane.project import logs
+from controlplane.project.settings.env import ROOT, blob_storage, current
 
 ENV = current()
 BASE_DIR = ROOT
@@ -81,7 +82,7 @@ DATABASES = {
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        "OPTIONS": {"connect_timeout": 5},
+        "OPTIONS": {"connect_timeout": 5, **ENV.database["OPTIONS"]},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -114,13 +115,25 @@ WHITENOISE_USE_FINDERS = True
 # Uploads stream to disk through our own view; nothing else may be large.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
+LOGGING = logs.configuration(ENV.log)
+
 BLOB_ROOT = ENV.home / "blobs"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "blobs": blob_storage(ENV.s3, BLOB_ROOT),
+}
 BUNDLE_ROOT = ENV.home / "bundles"
 UPLOAD_ROOT = ENV.home / "uploads"
 UPLOAD_LIMIT = ENV.upload_limit
 MLFLOW_URL = ENV.mlflow_url
 PUBLIC_URL = ENV.public_url
 SERVING_URL = ENV.serving_url
+# Signs the keys of endpoints; the proxy knows its public half: docs/decisions/endpoint-keys.md.
+ENDPOINT_KEYS = ENV.home / "secrets" / "endpoint-keys"
+# The web calls an endpoint as any of its callers would, for the form to try it. A name, so that
+# no app imports a driver. See docs/decisions/trying-an-endpoint.md.
+PREDICTOR = "controlplane.drivers.envoy.predictor.EnvoyPredictor"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["apps.accounts.authentication.ActorAuthentication"],

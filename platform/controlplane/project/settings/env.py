@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -20,11 +21,16 @@ class BadSetting(Exception):
 
 KNOWN = {
     "MODELYARD_HOME", "MODELYARD_MODE", "MODELYARD_SECRET_KEY", "MODELYARD_HOSTS",
-    "MODELYARD_PUBLIC_URL", "MODELYARD_LOG", "MODELYARD_INSTANCE", "MODELYARD_TIME_ZONE",
+    "MODELYARD_PUBLIC_URL", "MODELYARD_LOG", "MODELYARD_INSTANCE",
     "MODELYARD_UPLOAD_LIMIT", "MODELYARD_URL", "MODELYARD_TOKEN", "MODELYARD_DEMO_PASSWORD",
     "MODELYARD_SUPERVISOR", "MODELYARD_ENVOY_ADMIN", "MODELYARD_SERVING_URL",
     "MODELYARD_TRITON", "MODELYARD_PART", "MODELYARD_GROUP",
 }  # fmt: skip
+BROKERS = ("redis", "rediss", "redis+socket", "memory")
+DATABASE_OPTIONS = {
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "application_name", "target_session_attrs",
+}  # fmt: skip
+LEAST_SECRET = 50  # characters
 FROM_FILES = ("MODELYARD_SECRET_KEY", "DATABASE_URL", "BROKER_URL", "MLFLOW_URL", "S3")
 
 
@@ -55,7 +61,7 @@ class Env:
     hosts: tuple[str, ...]
     public_url: str
     serving_url: str
-    database: dict[str, object]
+    database: dict[str, Any]
     broker_url: str
     mlflow_url: str
     s3: str
@@ -78,34 +84,23 @@ def read(environ: Mapping[str, str]) -> Env:
     if unknown:
         raise BadSetting(f"{unknown[0]} is not a setting of Modelyard; see docs/settings.md.")
     mode = _one_of(values, "MODELYARD_MODE", ("dev", "production"))
-    secret = values.get("MODELYARD_SECRET_KEY", "")
-    hosts = tuple(h for h in values.get("MODELYARD_HOSTS", "").split(",") if h)
     if mode == "production":
-        if len(secret) < 50:
-            raise BadSetting(
-                "MODELYARD_SECRET_KEY has fewer than 50 characters; "
-                "make one with `openssl rand -hex 32`."
-            )
-        if not hosts or "*" in hosts:
-            raise BadSetting("MODELYARD_HOSTS must name the host names that the web answers to.")
-        for name in ("DATABASE_URL", "BROKER_URL"):
-            if not values.get(name):
-                raise BadSetting(f"{name} is missing.")
+        _refuse_unsafe(values)
     return Env(
         home=home,
         mode=mode,
-        secret_key=secret or "only-for-development-" + "0" * 40,
-        hosts=hosts or ("127.0.0.1", "localhost", "[::1]", "testserver"),
+        secret_key=values.get("MODELYARD_SECRET_KEY") or "only-for-development-" + "0" * 40,
+        hosts=_hosts(values) or ("127.0.0.1", "localhost", "[::1]", "testserver"),
         public_url=_url(values, "MODELYARD_PUBLIC_URL", "http://127.0.0.1:8000"),
         serving_url=_url(values, "MODELYARD_SERVING_URL", "http://127.0.0.1:8080"),
         database=_database(values.get("DATABASE_URL") or "postgresql:///modelyard"),
-        broker_url=values.get("BROKER_URL", "redis://127.0.0.1:6379/0"),
-        mlflow_url=values.get("MLFLOW_URL", "").rstrip("/"),
-        s3=values.get("S3", ""),
+        broker_url=_address(values, "BROKER_URL", BROKERS) or "redis://127.0.0.1:6379/0",
+        mlflow_url=_address(values, "MLFLOW_URL", ("http", "https")),
+        s3=_address(values, "S3", ("s3",)),
         log=_one_of(values, "MODELYARD_LOG", ("console", "json")),
         upload_limit=_bytes(values, "MODELYARD_UPLOAD_LIMIT", 5 * 1024**3),
         supervisor=values.get("MODELYARD_SUPERVISOR", str(home / "run" / "supervisor.sock")),
-        envoy_admin=values.get("MODELYARD_ENVOY_ADMIN", "").rstrip("/"),
+        envoy_admin=_address(values, "MODELYARD_ENVOY_ADMIN", ("http",)),
     )
 
 
@@ -135,6 +130,33 @@ def _secret(name: str, path: str) -> str:
         raise BadSetting(f"{name}_FILE={path} cannot be read: {error.strerror}.") from error
 
 
+def _refuse_unsafe(values: Mapping[str, str]) -> None:
+    """Refuse what would be careless where strangers can reach us."""
+    if len(values.get("MODELYARD_SECRET_KEY", "")) < LEAST_SECRET:
+        raise BadSetting(
+            f"MODELYARD_SECRET_KEY has fewer than {LEAST_SECRET} characters; "
+            "make one with `openssl rand -hex 32`."
+        )
+    if not _hosts(values) or "*" in _hosts(values):
+        raise BadSetting(
+            "MODELYARD_HOSTS must name the host names that the web answers to, "
+            "separated by commas; * is not one."
+        )
+    for name in ("DATABASE_URL", "BROKER_URL", "MODELYARD_PUBLIC_URL"):
+        if not values.get(name):
+            raise BadSetting(f"{name} is missing; production needs it.")
+    if urlsplit(values["MODELYARD_PUBLIC_URL"]).scheme != "https":
+        raise BadSetting(
+            "MODELYARD_PUBLIC_URL must begin with https:// in production: "
+            "sessions and tokens would travel in the clear."
+        )
+
+
+def _hosts(values: Mapping[str, str]) -> tuple[str, ...]:
+    given = values.get("MODELYARD_HOSTS", "").split(",")
+    return tuple(host.strip() for host in given if host.strip())
+
+
 def _one_of(values: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
     value = values.get(name) or allowed[0]
     if value not in allowed:
@@ -149,6 +171,14 @@ def _url(values: Mapping[str, str], name: str, default: str) -> str:
     return value
 
 
+def _address(values: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str:
+    value = values.get(name, "").rstrip("/")
+    if value and urlsplit(value).scheme not in schemes:
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise BadSetting(f"{name} must begin with {wanted}.")
+    return value
+
+
 def _bytes(values: Mapping[str, str], name: str, default: int) -> int:
     value = values.get(name) or str(default)
     if not value.isdigit() or int(value) < 1:
@@ -156,21 +186,48 @@ def _bytes(values: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
-def _database(url: str) -> dict[str, object]:
+def _database(url: str) -> dict[str, Any]:
+    """Return Django's dictionary for a libpq address; its password is never in a message."""
     parts = urlsplit(url)
     if parts.scheme not in ("postgresql", "postgres"):
         raise BadSetting(
             f"DATABASE_URL begins with {parts.scheme!r}; Modelyard needs postgresql://."
         )
-    query = dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
+    query = dict(parse_qsl(parts.query))
+    unknown = sorted(query.keys() - DATABASE_OPTIONS - {"host", "port"})
+    if unknown:
+        raise BadSetting(f"DATABASE_URL has the unknown option {unknown[0]!r}.")
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": parts.path.lstrip("/") or "modelyard",
+        "NAME": unquote(parts.path.lstrip("/")) or "modelyard",
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(query.get("host", "") or parts.hostname or ""),
+        "HOST": query.get("host", "") or unquote(parts.hostname or ""),
         "PORT": str(parts.port or query.get("port", "")),
+        "OPTIONS": {name: query[name] for name in sorted(query.keys() & DATABASE_OPTIONS)},
     }
+
+
+def blob_storage(s3: str, folder: Path) -> dict[str, object]:
+    """Return Django's storage for blobs: the bucket "s3://bucket/prefix", or else `folder`.
+
+    Credentials and endpoint are boto3's own (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL_S3, ...).
+
+    Raises:
+        BadSetting: `s3` names no bucket.
+    """
+    if not s3:
+        return {"BACKEND": "apps.registry.blobs.BlobFolder", "OPTIONS": {"location": str(folder)}}
+    parts = urlsplit(s3)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise BadSetting(f"S3={s3} is not of the form s3://bucket/prefix.")
+    options = {
+        "bucket_name": parts.netloc,
+        "location": f"{parts.path.strip('/')}/blobs".lstrip("/"),
+        "default_acl": None,
+        "file_overwrite": True,
+    }
+    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
 
 
 def current() -> Env:
