@@ -110,12 +110,14 @@ class Golden:
         answered: Requests whose answer was the expected one, within tolerance.
         digest: The bundle that the servers say they serve.
         problem: The first that went wrong, as a sentence; "" when none did.
+        example: The inputs of the first golden request, for whoever wants to try the endpoint.
     """
 
     asked: int
     answered: int
     digest: str
     problem: str = ""
+    example: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

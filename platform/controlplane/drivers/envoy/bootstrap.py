@@ -8,13 +8,13 @@ addresses, weights, keys and limits in `rds.json`.
 
 import json
 import os
-import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from apps.endpoints.domain import keys
+from controlplane.kernel import secretfile
 
 ROUTES = "endpoints"  # the name of the one route configuration
 DEFAULT_BODY_LIMIT = 16 * 1024 * 1024  # bytes, where a route says nothing
@@ -54,16 +54,8 @@ def write(home: Path, *, port: int, admin_port: int, host: str = "127.0.0.1") ->
 
 
 def signing_seed(home: Path) -> bytes:
-    """Return the key that signs the endpoints' keys on this machine; make it the first time."""
-    path = home / "secrets" / "endpoint-keys"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return bytes.fromhex(path.read_text().strip())
-    with os.fdopen(handle, "w") as stream:
-        stream.write(secrets.token_bytes(keys.SEED_BYTES).hex())
-    return bytes.fromhex(path.read_text())
+    """Return the key that signs the endpoints' keys on this machine."""
+    return secretfile.read_or_make(home / "secrets" / "endpoint-keys", size=keys.SEED_BYTES)
 
 
 def replace(path: Path, content: Mapping[str, Any]) -> None:

@@ -46,6 +46,7 @@ READY_FOR = 8.0  # seconds for which a replica that was ready is not asked again
 HUNG_AFTER = 60.0  # seconds without an answer, after the time to start, before a new start
 WARM_UPS = 3  # requests to each replica
 LOG_TAIL = 8_192  # bytes
+EXAMPLE_BYTES = 8_192
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class LocalServers:
             answered=asked - len(wrong),
             digest=others[0] if others else spec.digest if digests else "",
             problem=wrong[0] if wrong else "",
+            example=_example(requests.get("cases", [])),
         )
 
     def free_memory_mb(self) -> int:
@@ -447,6 +449,12 @@ def _mistakes(
         return [words]
     difference = golden.difference(case["outputs"], outputs, tolerance=tolerance)
     return [difference] if difference else []
+
+
+def _example(cases: list[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return the inputs of the first golden request, unless they are too much to look at."""
+    inputs = tuple(cases[0]["inputs"]) if cases else ()
+    return inputs if len(json.dumps(inputs)) <= EXAMPLE_BYTES else ()
 
 
 def _digest_of(caller: httpx.Client, name: str) -> str:

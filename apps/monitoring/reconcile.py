@@ -1,0 +1,147 @@
+"""From the proxy's counters to windows of time, for every revision at once.
+
+1. Read all counters, outside any transaction.
+2. Under one lock: take the differences to what was counted last, add them to windows, and
+   remember what was counted. Both are written together or not at all, so nothing is counted
+   twice and nothing is lost when a worker dies.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from apps.endpoints import selectors as endpoints
+from apps.monitoring.domain import histogram, windows
+from apps.monitoring.domain.windows import Counts, Span
+from apps.monitoring.models import TrafficCounter, TrafficWindow
+from apps.monitoring.ports import Reading, TrafficMeter
+from controlplane.db.live import announce
+
+KEPT = timedelta(hours=24)
+LOCK = 0x7261666669  # any number of our own
+SAME_RUN = timedelta(seconds=5)  # how well the proxy's start is known
+TIDY_AT_ONCE = 20_000  # rows
+
+
+@dataclass(frozen=True)
+class Measurer:
+    """Reads the proxy into windows."""
+
+    meter: TrafficMeter
+
+    def __call__(self, now: datetime) -> int:
+        """Read once, and return how many revisions had traffic."""
+        reading = self.meter.read()
+        with transaction.atomic():
+            if not _locked():
+                return 0  # somebody else is at it
+            return _take(reading, now)
+
+
+def tidy(now: datetime) -> int:
+    """Drop windows that are older than a day, and return how many."""
+    old = TrafficWindow.objects.filter(starts_at__lt=now - KEPT).values("pk")[:TIDY_AT_ONCE]
+    return TrafficWindow.objects.filter(pk__in=old).delete()[0]
+
+
+def _locked() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+@dataclass(frozen=True)
+class _News:
+    """What came to one revision."""
+
+    revision: int
+    endpoint: str
+    span: Span
+    counts: Counts
+
+
+def _take(reading: Reading, now: datetime) -> int:
+    revisions = endpoints.revision_ids(reading.counts)
+    before = TrafficCounter.objects.in_bulk(list(revisions.values()), field_name="revision_id")
+    news, counters = [], []
+    for key, counts in reading.counts.items():
+        revision = revisions.get(key)
+        if revision is None:
+            continue
+        last = before.get(revision)
+        came = windows.difference(counts, _counted(last, reading))
+        if last is None or came.requests or not _same_run(last, reading):
+            counters.append(_counter(revision, counts, reading, now))
+        if came.requests:
+            span = windows.span(now, last.read_at if last else None)
+            news.append(_News(revision, key[0], span, came))
+    _remember(counters)
+    _add(news)
+    for endpoint in {n.endpoint for n in news}:
+        announce(f"endpoint/{endpoint}", hint="traffic")
+    return len(news)
+
+
+def _same_run(last: TrafficCounter, reading: Reading) -> bool:
+    return abs(last.started_at - reading.started_at) <= SAME_RUN
+
+
+def _counted(last: TrafficCounter | None, reading: Reading) -> Counts | None:
+    if last is None or not _same_run(last, reading):
+        return None
+    return Counts(last.requests, last.errors_4xx, last.errors_5xx, tuple(last.latency))
+
+
+def _counter(revision: int, counts: Counts, reading: Reading, now: datetime) -> TrafficCounter:
+    return TrafficCounter(
+        revision_id=revision,
+        started_at=reading.started_at,
+        read_at=now,
+        requests=counts.requests,
+        errors_4xx=counts.errors_4xx,
+        errors_5xx=counts.errors_5xx,
+        latency=list(counts.latency or histogram.empty()),
+    )
+
+
+def _remember(counters: list[TrafficCounter]) -> None:
+    columns = ["started_at", "read_at", "requests", "errors_4xx", "errors_5xx", "latency"]
+    TrafficCounter.objects.bulk_create(
+        counters, update_conflicts=True, unique_fields=["revision"], update_fields=columns
+    )
+
+
+def _add(news: Iterable[_News]) -> None:
+    """Add what came to the windows it came in; a window that is there already grows."""
+    listed = list(news)
+    there = _windows(listed)
+    rows = [_grown(n, there.get((n.revision, n.span.starts_at))) for n in listed]
+    columns = ["seconds", "requests", "errors_4xx", "errors_5xx", "latency"]
+    TrafficWindow.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["revision", "starts_at"],
+        update_fields=columns,
+    )
+
+
+def _windows(news: list[_News]) -> Mapping[tuple[int, datetime], TrafficWindow]:
+    rows = TrafficWindow.objects.filter(
+        revision__in=[n.revision for n in news], starts_at__in={n.span.starts_at for n in news}
+    )
+    return {(row.revision_id, row.starts_at): row for row in rows}
+
+
+def _grown(news: _News, row: TrafficWindow | None) -> TrafficWindow:
+    counts = news.counts
+    return TrafficWindow(
+        revision_id=news.revision,
+        starts_at=news.span.starts_at,
+        seconds=max(news.span.seconds, row.seconds if row else 0),
+        requests=counts.requests + (row.requests if row else 0),
+        errors_4xx=counts.errors_4xx + (row.errors_4xx if row else 0),
+        errors_5xx=counts.errors_5xx + (row.errors_5xx if row else 0),
+        latency=histogram.merge([counts.latency, row.latency if row else []]),
+    )

@@ -1,0 +1,158 @@
+"""Reading what revisions did. Silence is None, never 0: no request is no evidence of speed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet
+
+from apps.accounts.domain import access
+from apps.endpoints.models import Endpoint
+from apps.monitoring.domain import histogram, windows
+from apps.monitoring.models import TrafficWindow
+from controlplane.kernel.actor import Actor
+
+LONGEST = timedelta(hours=24)
+MOST_POINTS = 180  # of a series; more windows than that are merged
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one revision did in one span of time; all None when no request came."""
+
+    at: datetime
+    requests: int | None
+    requests_per_second: float | None
+    errors: float | None  # share of requests that failed on our side, 0-1
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one revision did over time, and over all of it."""
+
+    revision: int
+    points: tuple[Point, ...]
+    total: Point
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What an endpoint's revisions did.
+
+    Attributes:
+        since: The beginning of the first point.
+        until: The end of the last.
+        step: Seconds from point to point.
+        series: By revision, the newest first; one that had no request is not there.
+        total: All revisions together.
+    """
+
+    since: datetime
+    until: datetime
+    step: int
+    series: tuple[Series, ...]
+    total: Point
+
+
+def traffic(actor: Actor, endpoint: Endpoint, *, minutes: int, now: datetime) -> Traffic:
+    """Return what an endpoint's revisions did in the last `minutes`, by one query.
+
+    Args:
+        actor: Who looks.
+        endpoint: With its model and team.
+        minutes: 1 to 1,440.
+        now: The end; the window that is still filling is left out.
+    """
+    access.require(actor, "monitoring.read", team=endpoint.model.team.slug)
+    until = windows.floor(now)
+    since = until - min(timedelta(minutes=max(1, minutes)), LONGEST)
+    step = _step(since, until)
+    by_revision = _by_revision(endpoint, since, until)
+    series = tuple(
+        Series(number, tuple(_points(rows, since, until, step)), _merged(rows, since, until))
+        for number, rows in sorted(by_revision.items(), reverse=True)
+    )
+    everything = [row for rows in by_revision.values() for row in rows]
+    return Traffic(since, until, step, series, _merged(everything, since, until))
+
+
+def summaries(
+    actor: Actor, endpoints: Iterable[Endpoint], *, minutes: int, now: datetime
+) -> dict[int, Point]:
+    """Return what each of many endpoints did lately, by row id, by one query for all.
+
+    An endpoint without a request is there too, with None everywhere.
+    """
+    access.require(actor, "monitoring.read")
+    until = windows.floor(now)
+    since = until - timedelta(minutes=minutes)
+    ids = [e.pk for e in endpoints]
+    found: dict[int, list[TrafficWindow]] = {pk: [] for pk in ids}
+    rows = _windows(since, until).filter(revision__endpoint__in=ids).select_related("revision")
+    for row in rows:
+        found[row.revision.endpoint_id].append(row)
+    return {pk: _merged(listed, since, until) for pk, listed in found.items()}
+
+
+def sparkline(traffic: Traffic) -> list[float | None]:
+    """Return the requests per second of all revisions together, point by point."""
+    columns = zip(*(s.points for s in traffic.series), strict=True) if traffic.series else ()
+    return [
+        None if all(p.requests is None for p in column)
+        else sum(p.requests_per_second or 0 for p in column)
+        for column in columns
+    ]  # fmt: skip
+
+
+def _windows(since: datetime, until: datetime) -> QuerySet[TrafficWindow]:
+    return TrafficWindow.objects.filter(starts_at__gte=since, starts_at__lt=until)
+
+
+def _by_revision(
+    endpoint: Endpoint, since: datetime, until: datetime
+) -> Mapping[int, list[TrafficWindow]]:
+    rows = _windows(since, until).filter(revision__endpoint=endpoint).select_related("revision")
+    found: dict[int, list[TrafficWindow]] = {}
+    for row in rows.order_by("starts_at", "id"):
+        found.setdefault(row.revision.number, []).append(row)
+    return found
+
+
+def _step(since: datetime, until: datetime) -> int:
+    """Return seconds from point to point: whole windows, and not too many points."""
+    window = int(windows.WINDOW.total_seconds())
+    total = int((until - since).total_seconds())
+    return window * -(-total // (window * MOST_POINTS))
+
+
+def _points(
+    rows: Sequence[TrafficWindow], since: datetime, until: datetime, step: int
+) -> Iterable[Point]:
+    cells: dict[int, list[TrafficWindow]] = {}
+    for row in rows:
+        cells.setdefault(int((row.starts_at - since).total_seconds()) // step, []).append(row)
+    width = timedelta(seconds=step)
+    for index in range(-(-int((until - since).total_seconds()) // step)):
+        begin = since + index * width
+        yield _merged(cells.get(index, []), begin, min(begin + width, until))
+
+
+def _merged(rows: Sequence[TrafficWindow], since: datetime, until: datetime) -> Point:
+    requests = sum(row.requests for row in rows)
+    if not requests:
+        return Point(since, None, None, None, None, None, None)
+    # A window may tell of more time than a point covers, when nobody measured for a while.
+    seconds = max((until - since).total_seconds(), *(row.seconds for row in rows))
+    latency = histogram.merge(row.latency for row in rows)
+    return Point(
+        at=since,
+        requests=requests,
+        requests_per_second=requests / seconds,
+        errors=sum(row.errors_5xx for row in rows) / requests,
+        p50_ms=histogram.percentile(latency, 0.5),
+        p95_ms=histogram.percentile(latency, 0.95),
+        p99_ms=histogram.percentile(latency, 0.99),
+    )
