@@ -17,6 +17,7 @@ def reconcile_one(kind: str, row_id: int) -> None:
 @shared_task(name="workers.sweep")
 def sweep() -> None:
     """Run a pass over every row that is due."""
+    wiring.notice(CLOCK.now())
     for kind in wiring.KINDS.values():
         loop.sweep(kind, now=CLOCK.now)
 

@@ -85,6 +85,7 @@ class BuildLogChunk(models.Model):
     attempt = models.PositiveSmallIntegerField(default=1)
     step = models.CharField(max_length=12)
     offset = models.BigIntegerField()  # where the chunk begins in the job's log, in bytes
+    length = models.PositiveIntegerField()  # bytes of the log that it stands for
     text = models.TextField()
 
     class Meta:
@@ -116,7 +117,7 @@ class Variant(Row):
     )  # names of the runtimes that can serve it, best first
     compatibility = models.JSONField(default=dict)  # runtime, version, opset, compute capability
     verdict = models.CharField(max_length=10, default=ProofVerdict.UNKNOWN)
-    # The proof sheet. Latencies in milliseconds at a batch of 1, one thread; None when not measured.
+    # The proof sheet. Latencies in milliseconds at a batch of 1, one thread; None: not measured.
     max_difference = models.FloatField(null=True, blank=True)
     mean_difference = models.FloatField(null=True, blank=True)
     agreement = models.FloatField(null=True, blank=True)  # share of equal labels, 0-1

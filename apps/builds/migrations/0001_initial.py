@@ -49,6 +49,7 @@ class Migration(migrations.Migration):
                 ('attempt', models.PositiveSmallIntegerField(default=1)),
                 ('step', models.CharField(max_length=12)),
                 ('offset', models.BigIntegerField()),
+                ('length', models.PositiveIntegerField()),
                 ('text', models.TextField()),
                 ('build', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='log', to='builds.build')),
             ],

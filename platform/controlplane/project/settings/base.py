@@ -124,6 +124,9 @@ STORAGES = {
     "blobs": blob_storage(ENV.s3, BLOB_ROOT),
 }
 BUNDLE_ROOT = ENV.home / "bundles"
+HOME = ENV.home
+INSTANCE = ENV.instance
+AUTO_BUILD = ENV.auto_build
 UPLOAD_ROOT = ENV.home / "uploads"
 UPLOAD_LIMIT = ENV.upload_limit
 MLFLOW_URL = ENV.mlflow_url

@@ -24,7 +24,7 @@ KNOWN = {
     "MODELYARD_PUBLIC_URL", "MODELYARD_LOG", "MODELYARD_INSTANCE",
     "MODELYARD_UPLOAD_LIMIT", "MODELYARD_URL", "MODELYARD_TOKEN", "MODELYARD_DEMO_PASSWORD",
     "MODELYARD_SUPERVISOR", "MODELYARD_ENVOY_ADMIN", "MODELYARD_SERVING_URL",
-    "MODELYARD_TRITON", "MODELYARD_PART", "MODELYARD_GROUP",
+    "MODELYARD_AUTO_BUILD", "MODELYARD_TRITON", "MODELYARD_PART", "MODELYARD_GROUP",
 }  # fmt: skip
 BROKERS = ("redis", "rediss", "redis+socket", "memory")
 DATABASE_OPTIONS = {
@@ -53,6 +53,8 @@ class Env:
         upload_limit: The largest upload, in bytes.
         supervisor: The control socket of the process supervisor on this machine.
         envoy_admin: Envoy's admin address, "http://127.0.0.1:PORT".
+        instance: What every process of the running stack carries in its environment.
+        auto_build: Whether new versions are built without being asked.
     """
 
     home: Path
@@ -69,6 +71,8 @@ class Env:
     upload_limit: int
     supervisor: str
     envoy_admin: str
+    instance: str
+    auto_build: bool
 
 
 def read(environ: Mapping[str, str]) -> Env:
@@ -101,6 +105,8 @@ def read(environ: Mapping[str, str]) -> Env:
         upload_limit=_bytes(values, "MODELYARD_UPLOAD_LIMIT", 5 * 1024**3),
         supervisor=values.get("MODELYARD_SUPERVISOR", str(home / "run" / "supervisor.sock")),
         envoy_admin=_address(values, "MODELYARD_ENVOY_ADMIN", ("http",)),
+        instance=values.get("MODELYARD_INSTANCE", ""),
+        auto_build=_one_of(values, "MODELYARD_AUTO_BUILD", ("on", "off")) == "on",
     )
 
 
