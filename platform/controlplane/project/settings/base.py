@@ -1,5 +1,7 @@
 """Settings shared by every mode; what comes from outside is parsed in `env`."""
 
+from pathlib import Path
+
 from controlplane.project import logs
 from controlplane.project.settings.env import ROOT, blob_storage, current
 
@@ -109,7 +111,7 @@ USE_I18N = False
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = ENV.home / "static"
+STATIC_ROOT: Path | None = None  # nothing is collected here; production collects
 WHITENOISE_USE_FINDERS = True
 
 # Uploads stream to disk through our own view; nothing else may be large.
