@@ -1,0 +1,187 @@
+"""The registry's REST against `mlflow server`, both on the same PostgreSQL, in one run.
+
+For 100 and for 10,000 versions of one model: get a version, get the model, search, create one.
+The versions to read are written straight into both databases, because MLflow would take many
+minutes to create them one by one; creating goes through each REST interface. Ours registers
+uploaded bytes (reads the format, keeps the digest, writes the ledger); MLflow registers a name.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from bench import results
+from bench.load import Ask, Measured, run
+from controlplane.cli.client import Client
+from controlplane.cli.output import note
+from controlplane.cli.stack import ROOT, Stack, running
+from controlplane.drivers.local.supervisor import Supervisor
+
+SECONDS = 4.0
+CONNECTIONS = 4
+SIZES = (100, 10_000)
+UPLOADS = 2500  # more than either size can register in the time
+Asker = Callable[[int], Ask]
+
+
+def main() -> None:
+    """Measure both sides and write bench/results/registry.json."""
+    with tempfile.TemporaryDirectory(prefix="my-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        with running(home, seconds=180) as stack:
+            _wait_for_mlflow(stack)
+            _hold_background_work(home)
+            figures = [row for size in SIZES for row in _compare(stack, size)]
+    note(f"Wrote {results.save('registry', figures)}.")
+
+
+def _wait_for_mlflow(stack: Stack) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            if httpx.get(f"{stack.mlflow}/health", timeout=5).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.5)
+    raise RuntimeError("MLflow did not start.")
+
+
+def _hold_background_work(home: Path) -> None:
+    """Stop workers: mirroring what the bench creates would load MLflow while it is measured."""
+    supervisor = Supervisor(str(home / "run" / "supervisor.sock"))
+    for process in supervisor.status():
+        if process.name in ("worker", "beat"):
+            supervisor.stop(process.name)
+
+
+def _compare(stack: Stack, size: int) -> list[dict[str, Any]]:
+    name, token = f"bench-{size}", stack.token(f"bench-{size}")
+    Client(stack.web, token).post("/api/v1/models", {"name": name, "team": "platform"})
+    httpx.post(
+        f"{stack.mlflow}/api/2.0/mlflow/registered-models/create", json={"name": name}
+    ).raise_for_status()
+    uploads = _fill_ours(stack, name, size)
+    _fill_mlflow(stack, name, size)
+    ours, theirs = _ours(name, size, token, uploads), _mlflow(name, size)
+    return [_side_by_side(stack, verb, size, ours[verb], theirs[verb]) for verb in ours]
+
+
+def _side_by_side(
+    stack: Stack, verb: str, size: int, ours: Asker, theirs: Asker
+) -> dict[str, Any]:
+    a = run(stack.web, ours, seconds=SECONDS, connections=CONNECTIONS)
+    b = run(stack.mlflow, theirs, seconds=SECONDS, connections=CONNECTIONS)
+    for who, measured in (("ours", a), ("mlflow", b)):
+        _say_failures(f"{verb}, {who}", measured)
+    note(f"{verb} at {size}: {a.per_second:.0f}/s against {b.per_second:.0f}/s")
+    label = f"{verb}, {size:,} versions of one model"
+    return results.figure(label, a.per_second, "requests/s", "mlflow server", b.per_second)
+
+
+def _say_failures(what: str, measured: Measured) -> None:
+    if measured.failed:
+        note(f"{what}: {measured.failed} failed, the first: {measured.first_failure}")
+
+
+def _ours(name: str, size: int, token: str, uploads: list[str]) -> dict[str, Asker]:
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    base = f"/api/v1/models/{name}"
+    left = iter(uploads)
+    return {
+        "get version": lambda k: Ask("GET", f"{base}/versions/{k % size + 1}", None, headers),
+        "get model": lambda k: Ask("GET", base, None, headers),
+        "search": lambda k: Ask("GET", f"{base}/versions?limit=100", None, headers),
+        "create version": lambda k: Ask(
+            "POST", f"{base}/versions", {"upload": next(left)}, headers
+        ),
+    }
+
+
+def _mlflow(name: str, size: int) -> dict[str, Asker]:
+    base = "/api/2.0/mlflow"
+    named = f"filter=name%3D%27{name}%27"
+    return {
+        "get version": lambda k: Ask(
+            "GET", f"{base}/model-versions/get?name={name}&version={k % size + 1}"
+        ),
+        "get model": lambda k: Ask("GET", f"{base}/registered-models/get?name={name}"),
+        "search": lambda k: Ask("GET", f"{base}/model-versions/search?max_results=100&{named}"),
+        "create version": lambda k: Ask(
+            "POST", f"{base}/model-versions/create", {"name": name, "source": f"s3://bench/{k}"}
+        ),
+    }
+
+
+def _fill_mlflow(stack: Stack, name: str, size: int) -> None:
+    socket = stack.home / "postgres" / "socket"
+    with psycopg.connect(f"host={socket} port=5432 user=modelyard dbname=mlflow") as db:
+        db.execute(
+            "INSERT INTO model_versions (name, version, creation_time, last_updated_time,"
+            " current_stage, source, status)"
+            " SELECT %s, n, n, n, 'None', 's3://bench/' || n, 'READY'"
+            " FROM generate_series(1, %s) n",
+            [name, size],
+        )
+
+
+def _fill_ours(stack: Stack, name: str, size: int) -> list[str]:
+    """Write `size` versions, and uploads that are complete; return the uploads' ids."""
+    script = FILL.format(name=json.dumps(name), size=size, uploads=UPLOADS)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "manage.py", "shell", "-v", "0", "-c", script],
+        cwd=ROOT,
+        env={"MODELYARD_HOME": str(stack.home), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+FILL = """
+import hashlib, struct
+from apps.accounts import selectors
+from apps.accounts.models import Person
+from apps.registry import services
+from apps.registry.models import ModelVersion, RegisteredModel
+model = RegisteredModel.objects.get(name={name})
+ModelVersion.objects.bulk_create(
+    [
+        ModelVersion(
+            model=model, number=n, format="onnx", door="rest", registered_by="bench",
+            manifest_digest="sha256:" + hashlib.sha256(f"{{model.pk}}/{{n}}".encode()).hexdigest(),
+            inputs=[{{"name": "X", "datatype": "FP32", "shape": [-1, 30]}}],
+            metrics={{"auc": 0.9}}, mirror_state="mirrored",
+        )
+        for n in range(1, {size} + 1)
+    ],
+    batch_size=1000,
+)
+RegisteredModel.objects.filter(pk=model.pk).update(
+    next_number={size} + 1, version_count={size}, latest_number={size}
+)
+admin = selectors.actor_of_person(
+    selectors.person_with_grants(str(Person.objects.get(username="admin").pk))
+)
+for k in range({uploads}):
+    header = b'{{"w":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}}}'
+    content = struct.pack("<Q", len(header)) + header + struct.pack("<ii", model.pk, k)
+    upload = services.begin_upload(actor=admin, filename="w.safetensors", size=len(content))
+    services.part_path(upload).write_bytes(content)
+    services.note_received(upload_id=upload.pk, received=len(content))
+    services.finish_upload(actor=admin, public_id=upload.public_id)
+    print(upload.public_id)
+"""
+
+
+if __name__ == "__main__":
+    main()
