@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+import structlog
 from django.conf import settings
 
 from apps.builds import services as builds
@@ -11,12 +12,23 @@ from apps.builds.models import Build
 from apps.builds.reconcile import BuildReconciler
 from apps.builds.tidying import tidy_jobs
 from apps.endpoints.domain import runtimes
+from apps.endpoints.models import Endpoint
+from apps.endpoints.reconcile import EndpointReconciler, Watch
+from apps.monitoring import reconcile as monitoring
 from apps.registry.discover import Discovery
 from apps.registry.models import ModelVersion
 from apps.registry.reconcile import VersionReconciler
+from controlplane.drivers.envoy.router import EnvoyRouter
+from controlplane.drivers.envoy.stats import EnvoyMeter
 from controlplane.drivers.local.jobs import LocalBundles, LocalJobs
+from controlplane.drivers.local.servers import LocalServers
+from controlplane.drivers.local.supervisor import Supervisor
 from controlplane.drivers.mlflow.store import MlflowStore
+from controlplane.drivers.oci.layout import OciLayout
+from controlplane.kernel.errors import Transient
 from workers.loop import Kind
+
+log = structlog.get_logger(__name__)
 
 
 @cache
@@ -58,7 +70,40 @@ def discovery() -> Discovery:
     return Discovery(model_store())
 
 
+@cache
+def model_servers() -> LocalServers:
+    """Return what runs model servers."""
+    return LocalServers(
+        settings.HOME,
+        supervisor=Supervisor(settings.ENV.supervisor),
+        bundles=OciLayout(settings.BUNDLE_ROOT),
+    )
+
+
+@cache
+def traffic_router() -> EnvoyRouter:
+    """Return what decides which revision answers."""
+    return EnvoyRouter(
+        settings.HOME / "envoy",
+        admin=settings.ENV.envoy_admin,
+        log=settings.HOME / "logs" / "envoy.log",
+    )
+
+
+@cache
+def endpoint_reconciler() -> EndpointReconciler:
+    """Return what drives endpoints."""
+    return EndpointReconciler(model_servers(), traffic_router())
+
+
+@cache
+def traffic_measurer() -> monitoring.Measurer:
+    """Return what reads the proxy's statistics."""
+    return monitoring.Measurer(EnvoyMeter(admin=settings.ENV.envoy_admin))
+
+
 KINDS: dict[str, Kind] = {
+    "endpoint": Kind(Endpoint, endpoint_reconciler),
     "version": Kind(ModelVersion, version_reconciler, lease=timedelta(minutes=2)),
     "build": Kind(Build, build_reconciler),
 }
@@ -71,7 +116,12 @@ def notice(now: datetime) -> None:
 
 
 def measure(now: datetime) -> None:
-    """Read the proxies' statistics into windows."""
+    """Read the proxy's statistics into windows, and wake endpoints that have changed."""
+    for look in (traffic_measurer(), Watch(model_servers(), traffic_router())):
+        try:
+            look(now)
+        except Transient as error:
+            log.info("measure.postponed", problem=str(error))
 
 
 def discover(now: datetime) -> None:
@@ -83,3 +133,4 @@ def discover(now: datetime) -> None:
 def tidy(now: datetime) -> None:
     """Drop what has expired."""
     tidy_jobs(build_jobs(), now=now)
+    monitoring.tidy(now)

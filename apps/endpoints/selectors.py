@@ -204,7 +204,7 @@ def _visible(actor: Actor) -> QuerySet[Endpoint]:
     )
 
 
-def _shown() -> Prefetch[str]:
+def _shown() -> "Prefetch[str]":
     """Fetch the revisions that have not ended, and the newest one, whatever it is."""
     newest = Revision.objects.distinct("endpoint").order_by("endpoint", "-number").values("id")
     rows = Revision.objects.filter(Q(ended_at=None) | Q(id__in=newest))

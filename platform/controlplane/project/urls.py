@@ -18,6 +18,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("apps.registry.api.urls")),
     path("", include("apps.builds.api.urls")),
     path("", include("apps.endpoints.api.urls")),
+    path("", include("apps.monitoring.api.urls")),
     path("", include("apps.console.api.urls")),
 ]
 
