@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import close_old_connections
+from django.db import connection
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
@@ -144,6 +144,6 @@ async def _in_thread(ask: Callable[[], Actor]) -> Actor:
             return ask()
         finally:
             # Outside Django's request cycle nobody else gives the connection back.
-            close_old_connections()
+            connection.close()
 
     return await sync_to_async(asked, thread_sensitive=False)()

@@ -6,11 +6,16 @@ from typing import Any, cast
 import structlog
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 
 from apps.accounts import identify
 from apps.accounts.identify import IdentifiedRequest
+from controlplane.http import problems
 from controlplane.kernel.actor import ANONYMOUS
 from controlplane.kernel.errors import Denied
+
+PASSWORD_PAGE = "/password"  # noqa: S105
+STILL_OPEN = frozenset({PASSWORD_PAGE, "/sign-out", "/livez", "/readyz", "/metrics"})
 
 
 class IdentifyActor:
@@ -30,7 +35,17 @@ class IdentifyActor:
         elif request.session.session_key:
             _by_session(asked)
         structlog.contextvars.bind_contextvars(actor=asked.actor.name)
+        if _must_change_password(asked):
+            return redirect(PASSWORD_PAGE)
         return self.get_response(request)
+
+
+def _must_change_password(request: IdentifiedRequest) -> bool:
+    """Return whether the page must wait until a password that somebody else knows is changed."""
+    person = getattr(request, "_cached_user", None)
+    if person is None or not person.must_change_password:
+        return False
+    return request.path not in STILL_OPEN and not problems.wants_json(request)
 
 
 def _by_header(request: IdentifiedRequest, header: str) -> None:
