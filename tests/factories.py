@@ -1,12 +1,17 @@
 """Rows for tests: plain functions with keyword defaults, so that a test says only what matters."""
 
+import io
 import itertools
 import secrets as randomness
 from datetime import timedelta
+from typing import Any
 
 from apps.accounts import selectors
 from apps.accounts.domain import secrets
 from apps.accounts.models import ApiToken, Person, RoleGrant, Team
+from apps.registry import blobs
+from apps.registry.models import ModelVersion, RegisteredModel, VersionFile
+from controlplane.kernel import digests
 from controlplane.kernel.actor import Actor, ActorKind, Grant, Role
 from controlplane.kernel.clock import SystemClock
 
@@ -89,3 +94,47 @@ def actor_with(
     """Return an actor with one role; no rows are written."""
     granted = frozenset({Grant(Role(role), team, environment)})
     return Actor(ActorKind.PERSON, name or f"some-{role}", None, granted)
+
+
+def model(
+    *, name: str = "", team: Team | None = None, archived: bool = False, **columns: Any
+) -> RegisteredModel:
+    """Return a registered model; of a new team, unless one is given."""
+    return RegisteredModel.objects.create(
+        name=name or f"model-{next(_numbers)}",
+        team=team or globals()["team"](),
+        created_by="factory",
+        archived_at=SystemClock().now() if archived else None,
+        **columns,
+    )
+
+
+def version(
+    *, model: RegisteredModel | None = None, files: dict[str, bytes] | None = None, **columns: Any
+) -> ModelVersion:
+    """Return the next version of `model`; `files` (by path) are put into the blob store."""
+    owner = model or globals()["model"]()
+    number = columns.pop("number", owner.next_number)
+    entries = [
+        blobs.put_stream(io.BytesIO(content), path=path) for path, content in (files or {}).items()
+    ]
+    made = ModelVersion.objects.create(
+        model=owner,
+        number=number,
+        registered_by="factory",
+        **{
+            "format": "sklearn",
+            "manifest_digest": digests.of_manifest(entries) if entries else None,
+            "size": sum(entry.size for entry in entries),
+            "mirror_state": "mirrored",
+            **columns,
+        },
+    )
+    VersionFile.objects.bulk_create(
+        VersionFile(version=made, path=e.path, sha256=e.sha256, size=e.size) for e in entries
+    )
+    owner.next_number = max(owner.next_number, number + 1)
+    owner.latest_number = max(owner.latest_number or 0, number)
+    owner.version_count += 1
+    owner.save(update_fields=["next_number", "latest_number", "version_count"])
+    return made

@@ -20,7 +20,7 @@ from apps.registry.blobs import StorageFull
 from apps.registry.domain import names
 from apps.registry.models import Upload, UploadState
 from apps.registry.services import staging
-from controlplane.kernel.actor import Actor
+from controlplane.kernel.actor import Actor, worker
 from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.digests import CHUNK
 from controlplane.kernel.errors import Conflict, Invalid
@@ -145,7 +145,9 @@ def drop_expired(*, now: datetime) -> int:
     expired = list(Upload.objects.filter(expires_at__lt=now).order_by("id")[:500])
     for upload in expired:
         part_path(upload).unlink(missing_ok=True)
-        upload.delete()
+        with transaction.atomic():
+            _record(worker("tidy"), "registry.upload.expire", upload, after={})
+            upload.delete()
     return len(expired)
 
 

@@ -91,7 +91,8 @@ def register_version(
         details=details,
         door=door,
     )
-    staging.settle([upload for upload, _ in rows])
+    if registered.created:
+        staging.settle([upload for upload, _ in rows])
     return registered
 
 
