@@ -1,4 +1,4 @@
-"""Pages across apps: home, search, and the choice of a theme."""
+"""The choice between dark and light."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
