@@ -15,6 +15,8 @@ from apps.endpoints.domain import runtimes
 from apps.endpoints.models import Endpoint
 from apps.endpoints.reconcile import EndpointReconciler, Watch
 from apps.monitoring import reconcile as monitoring
+from apps.registry import blobs
+from apps.registry import services as registry
 from apps.registry.discover import Discovery
 from apps.registry.models import ModelVersion
 from apps.registry.reconcile import VersionReconciler
@@ -133,4 +135,7 @@ def discover(now: datetime) -> None:
 def tidy(now: datetime) -> None:
     """Drop what has expired."""
     tidy_jobs(build_jobs(), now=now)
+    registry.drop_expired(now=now)
+    if now.minute < 5:  # once an hour: it looks at every blob
+        blobs.drop_unused(now=now)
     monitoring.tidy(now)

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
-from apps.registry.models import VersionFile
+from apps.registry.models import Upload, UploadState, VersionFile
 from controlplane.kernel.digests import CHUNK, FileEntry
 from controlplane.kernel.errors import Permanent, Transient
 
@@ -199,9 +199,10 @@ def materialise(files: list[FileEntry], target: Path) -> None:
 
 
 def drop_unused(*, now: datetime, after: timedelta = timedelta(hours=24)) -> int:
-    """Delete blobs that no version names and that have lain so for `after`; return how many.
+    """Delete blobs that nothing names and that have lain so for `after`; return how many.
 
-    A registration puts its blobs before its rows, so young blobs are left alone.
+    Versions and finished uploads name blobs. A registration puts its blobs before its rows, so
+    young blobs are left alone.
     """
     store = _store()
     names = [name for name in _every_name(store) if store.get_modified_time(name) < now - after]
@@ -210,6 +211,8 @@ def drop_unused(*, now: datetime, after: timedelta = timedelta(hours=24)) -> int
         .values_list("sha256", flat=True)
         .distinct()
     )
+    uploads = Upload.objects.filter(state=UploadState.COMPLETE).values_list("facts", flat=True)
+    used |= {entry["sha256"] for facts in uploads for entry in facts.get("files", [])}
     unused = [name for name in names if _digest(name) not in used]
     for name in unused:
         store.delete(name)
