@@ -4,8 +4,10 @@ A nudge is a courtesy: when it is lost, the sweep finds the row a second later. 
 the worker's task as text, so that nothing here imports the workers.
 """
 
+from functools import cache
+
 import structlog
-from celery import current_app
+from celery import Celery
 from django.db import transaction
 
 log = structlog.get_logger(__name__)
@@ -25,7 +27,7 @@ def nudge(kind: str, row_id: int, *, queue: str = "passes", after: float = 0) ->
 
 def _send(kind: str, row_id: int, queue: str, after: float) -> None:
     try:
-        current_app.send_task(
+        _sender().send_task(
             "workers.reconcile_one",
             args=[kind, row_id],
             queue=queue,
@@ -35,3 +37,14 @@ def _send(kind: str, row_id: int, queue: str, after: float) -> None:
         )
     except Exception as error:
         log.warning("nudge.lost", kind=kind, row=row_id, error=str(error))
+
+
+@cache
+def _sender() -> Celery:
+    """Return an application that knows the broker: in the web process nothing imports the workers.
+
+    Celery's own default would ask for RabbitMQ on this machine, and wait for it.
+    """
+    sender = Celery("modelyard", set_as_current=False)
+    sender.config_from_object("django.conf:settings", namespace="CELERY")
+    return sender
