@@ -1,4 +1,4 @@
-"""Writes a variant as a bundle in the job's own OCI layout; the worker takes it over from there."""
+"""Writes a variant as a bundle in the job's own OCI layout; the worker takes it over later."""
 
 import json
 from pathlib import Path

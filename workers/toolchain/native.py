@@ -18,6 +18,8 @@ from controlplane.drivers.mlflow.mlmodel import entry_file, mlmodel_file
 from controlplane.kernel.errors import Invalid
 from workers.toolchain.problems import BuildFailed
 from workers.toolchain.tensors import Arrays, Signature, signature_of, tensor
+from workers.toolchain.vouched import Trust, trust
+from workers.toolchain.walk import Malformed, follow, looks_like_pickle
 
 MATRIX = "input"  # what one table of numbers is called
 LABEL, PROBABILITIES, PREDICTION = "label", "probabilities", "prediction"
@@ -112,9 +114,34 @@ def _short(error: Exception) -> str:
 
 
 def _sklearn(files: Path, inputs: Signature) -> Native:
+    return of_estimator(_unpickle(entry_file(files, Format.SKLEARN)), inputs)
+
+
+def _unpickle(path: Path) -> Any:
+    """Load a pickle or joblib file, unless it would import what is unsafe.
+
+    The scan has judged every file that looks like a pickle. A file that does not and is loaded as
+    one all the same, because an MLmodel says so, is judged here, and strictly.
+    """
     import joblib
 
-    return of_estimator(joblib.load(entry_file(files, Format.SKLEARN)), inputs)
+    try:
+        names = follow(path).names
+    except Malformed as error:
+        raise BuildFailed(
+            "build.broken_pickle",
+            f"{path.name} cannot be read: {error}.",
+            "Save the model again with joblib.dump or pickle.dump, and register that file.",
+        ) from error
+    refused = {Trust.UNSAFE} if looks_like_pickle(path) else {Trust.UNSAFE, Trust.UNKNOWN}
+    for module, name in names:
+        if trust(module, name) in refused:
+            raise BuildFailed(
+                "build.unsafe_pickle",
+                f"Loading {path.name} would import {module}.{name}, which no model needs.",
+                "Do not load this file anywhere. Find out where it came from.",
+            )
+    return joblib.load(path)
 
 
 def of_estimator(estimator: Any, inputs: Signature) -> Native:
@@ -125,6 +152,9 @@ def of_estimator(estimator: Any, inputs: Signature) -> Native:
             f"The file holds a {type(estimator).__name__}, which has no predict method.",
             "Save the fitted estimator or pipeline itself, not what surrounds it.",
         )
+    for part in parts_of(estimator):
+        if getattr(part, "n_jobs", None):
+            part.n_jobs = 1  # every measurement here is of one thread
     names = tuple(str(n) for n in getattr(estimator, "feature_names_in_", ()))
     taken = _estimator_inputs(estimator, names, inputs)
     classes = tuple(getattr(estimator, "classes_", ()))
@@ -241,9 +271,7 @@ def _libraries_of(estimator: Any) -> tuple[str, ...]:
 
 
 def _pickle(files: Path, inputs: Signature) -> Native:
-    import joblib
-
-    return of_estimator(joblib.load(entry_file(files, Format.PICKLE)), inputs)
+    return of_estimator(_unpickle(entry_file(files, Format.PICKLE)), inputs)
 
 
 def _xgboost(files: Path, inputs: Signature) -> Native:
@@ -427,9 +455,7 @@ def _mlflow_sklearn(root: Path, flavor: Mapping[str, Any], inputs: Signature) ->
         import mlflow.sklearn
 
         return of_estimator(mlflow.sklearn.load_model(str(root)), inputs)
-    import joblib
-
-    return of_estimator(joblib.load(path), inputs)
+    return of_estimator(_unpickle(path), inputs)
 
 
 def _mlflow_booster(root: Path, flavor: Mapping[str, Any], inputs: Signature, name: str) -> Native:
@@ -442,9 +468,7 @@ def _mlflow_booster(root: Path, flavor: Mapping[str, Any], inputs: Signature, na
         if not model_class.endswith("Booster") and booster.classes:
             booster.served = (LABEL,)  # the wrapper's predict gives labels
         return booster
-    import joblib
-
-    return of_estimator(joblib.load(path), inputs)
+    return of_estimator(_unpickle(path), inputs)
 
 
 def _mlflow_torch(root: Path, flavor: Mapping[str, Any], inputs: Signature) -> Native:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from apps.builds.domain.variants import VariantKind
 from workers.toolchain import graphs, ort
 from workers.toolchain.problems import Skip
+from workers.toolchain.report import say, why
 from workers.toolchain.samples import Samples
 from workers.toolchain.tensors import rows_of, typed
 
@@ -30,11 +31,10 @@ def optimised(source: Path, target: Path, samples: Samples) -> str:
         Skip: There was nothing to improve.
     """
     import onnxruntime
-    import onnxslim
 
     slimmed = target.with_name("slim.onnx")
     before = graphs.load(source)
-    graphs.save(onnxslim.slim(graphs.load(source)), slimmed)
+    _slim(source, slimmed)
     options = onnxruntime.SessionOptions()
     # Fusions beyond "extended" depend on this machine's processor.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -49,6 +49,17 @@ def optimised(source: Path, target: Path, samples: Samples) -> str:
     return f"{len(before.graph.node)} operators became {len(after.graph.node)}."
 
 
+def _slim(source: Path, target: Path) -> None:
+    """Fold constants with onnxslim; ONNX Runtime goes on from the model as it was if it cannot."""
+    import onnxslim
+
+    try:
+        graphs.save(onnxslim.slim(graphs.load(source)), target)
+    except Exception as refused:
+        say(f"   (onnxslim left the graph as it is: {why(refused)})")
+        shutil.copyfile(source, target)
+
+
 def _nodes(model: Any) -> list[str]:
     return sorted(node.op_type for graph in graphs.graphs(model.graph) for node in graph.node)
 
@@ -59,10 +70,17 @@ def int8_dynamic(source: Path, target: Path, samples: Samples) -> str:
     Raises:
         Skip: It has nothing to quantise.
     """
+    prepared = _prepare(source, target)
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    prepared = _prepare(source, target)
-    quantize_dynamic(str(prepared), str(target), weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        str(prepared),
+        str(target),
+        weight_type=QuantType.QInt8,
+        # Behind the operators of ai.onnx.ml no shape is known; what they give is float32.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+    )
     return _quantised(source, target)
 
 
@@ -72,9 +90,9 @@ def int8_static(source: Path, target: Path, samples: Samples) -> str:
     Raises:
         Skip: It has nothing to quantise.
     """
+    prepared = _prepare(source, target)
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    prepared = _prepare(source, target)
     quantize_static(
         str(prepared),
         str(target),
@@ -89,8 +107,6 @@ def int8_static(source: Path, target: Path, samples: Samples) -> str:
 
 def _prepare(source: Path, target: Path) -> Path:
     """Return the model as the quantiser wants it: shapes inferred, constants folded."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     model = graphs.load(source)
     used = graphs.operators(model)
     if not used & QUANTISABLE:
@@ -98,6 +114,8 @@ def _prepare(source: Path, target: Path) -> Path:
             f"Nothing to quantise: the graph is made of {', '.join(sorted(used)[:6])}, and INT8 "
             "applies to MatMul, Gemm and Conv."
         )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     # Exporters leave shapes that the quantiser's own inference contradicts.
     model.graph.ClearField("value_info")
     plain, prepared = target.with_name("plain.onnx"), target.with_name("prepared.onnx")
@@ -105,7 +123,7 @@ def _prepare(source: Path, target: Path) -> Path:
     try:
         quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
     except Exception as refused:  # a courtesy: what it cannot prepare may still quantise
-        print(f"   (not prepared for quantisation: {refused})", flush=True)
+        say(f"   (not prepared for quantisation: {why(refused)})")
         shutil.copyfile(plain, prepared)
     return prepared
 
@@ -116,6 +134,8 @@ def _quantised(source: Path, target: Path) -> str:
     if _nodes(model) == _nodes(graphs.load(source)):
         raise Skip("The quantiser found no weights that it could turn into INT8.")
     share = target.stat().st_size / max(source.stat().st_size, 1)
+    if share >= 1:
+        raise Skip("INT8 would make this small model larger, so there is nothing to gain.")
     return f"{share:.0%} of the size."
 
 

@@ -41,7 +41,7 @@ def out_of_memory(limit: int) -> Problem:
     """Return the problem of a model that needed more memory than a build may use."""
     return Problem(
         "build.out_of_memory",
-        f"The model needed more than the {limit / 1024**3:.1f} GiB of memory that a build may use.",
+        f"The model needed more than the {limit / 1024**3:.1f} GiB of memory a build may use.",
         "Reduce the model, or raise the builds' memory limit, and build again.",
     )
 

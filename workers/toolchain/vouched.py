@@ -116,6 +116,11 @@ NUMPY_SCALARS = frozenset(
         "ulonglong",
     ]
 )
+# What cloudpickle writes for functions and classes that travel inside the pickle: the model brings
+# code of its own, as every MLflow Python function does. Nobody can vouch for that; the policy
+# decides, and the build runs it behind walls.
+OWN_CODE = frozenset({"cloudpickle", "cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast"})
+OWN_CODE_NAMES = frozenset({("builtins", "type"), ("__builtin__", "type")})
 # Whole modules that no model needs while it is loaded.
 UNSAFE_MODULES = frozenset(
     [
@@ -222,6 +227,7 @@ UNSAFE_NAMES = frozenset(
         ("pandas", "read_pickle"),
         ("pandas", "eval"),
         ("torch", "load"),
+        ("cloudpickle", "load"),
         ("cloudpickle", "loads"),
         ("dill", "loads"),
     }
@@ -232,6 +238,8 @@ def trust(module: str, name: str) -> Trust:
     """Return what is known about the name `name` of the module `module`."""
     if name in SAFE.get(module, ()):
         return Trust.SAFE
+    if carries_code(module, name):
+        return Trust.UNKNOWN
     if module == "numpy" and name in NUMPY_SCALARS:
         return Trust.SAFE
     if module == "numpy.dtypes" and name.endswith("DType") and name.isidentifier():
@@ -243,6 +251,12 @@ def trust(module: str, name: str) -> Trust:
     if module.split(".")[0] in LIBRARIES:
         return Trust.SAFE if _defines_class(module, name) else Trust.UNKNOWN
     return Trust.UNKNOWN
+
+
+def carries_code(module: str, name: str) -> bool:
+    """Return whether the name stands for code that travels in the pickle itself."""
+    helper = module in OWN_CODE and (name.startswith("_") or name == "subimport")
+    return helper or (module, name) in OWN_CODE_NAMES
 
 
 def _belongs(module: str, packages: frozenset[str]) -> bool:

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import joblib.numpy_pickle_utils as joblib_files
 import numpy as np
@@ -61,7 +61,7 @@ def pickles_in(path: Path) -> Iterator[tuple[str, Walk]]:
             yield path.name, walk
         return
     if looks_like_pickle(path):
-        yield path.name, _walk_file(path)
+        yield path.name, follow(path)
 
 
 def looks_like_pickle(path: Path) -> bool:
@@ -107,8 +107,12 @@ def _in_array(path: Path) -> Walk | None:
         return _walk(stream) if dtype.hasobject else None
 
 
-def _walk_file(path: Path) -> Walk:
-    """Walk a pickle or joblib file, unpacking it on the way where it is compressed."""
+def follow(path: Path) -> Walk:
+    """Walk a pickle or joblib file, unpacking it on the way where it is compressed.
+
+    Raises:
+        Malformed: It is none.
+    """
     with path.open("rb") as stream:
         try:
             opened = joblib_files._validate_fileobject_and_memmap(stream, str(path), None)
@@ -131,9 +135,8 @@ class _Inert:
 
     origin = ""
 
-    def __init__(self, *arguments: Any, **_: Any) -> None:
-        self.arguments = arguments
-        self.state: Any = None
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Take any arguments, and do nothing."""
 
     def __call__(self, *_: Any, **__: Any) -> "_Inert":
         return _Inert()
@@ -144,7 +147,7 @@ class _Inert:
         return _Inert()
 
     def __setstate__(self, state: Any) -> None:
-        self.state = state
+        """Take any state, and do nothing."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Take what a dictionary would."""
@@ -168,7 +171,7 @@ ARRAY = "joblib.numpy_pickle.NumpyArrayWrapper"
 class _Follower(pickle._Unpickler):  # type: ignore[name-defined, misc]
     """Python's unpickler, in Python, importing nothing."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
 
     def __init__(self, stream: BinaryIO, walk: Walk) -> None:
         super().__init__(stream, fix_imports=False)
@@ -222,6 +225,25 @@ class _Follower(pickle._Unpickler):  # type: ignore[name-defined, misc]
                 self._pass_array(state)
 
     dispatch[pickle.BUILD[0]] = build
+
+    def newobj(self) -> None:
+        """Make an object of a class; of a stand-in for a class that the pickle itself makes."""
+        arguments = self.stack.pop()
+        made_of = self.stack.pop()
+        is_class = isinstance(made_of, type)
+        self.append(made_of.__new__(made_of, *arguments) if is_class else _Inert())
+
+    dispatch[pickle.NEWOBJ[0]] = newobj
+
+    def newobj_ex(self) -> None:
+        """Make an object of a class, with named arguments."""
+        named = self.stack.pop()
+        arguments = self.stack.pop()
+        made_of = self.stack.pop()
+        is_class = isinstance(made_of, type)
+        self.append(made_of.__new__(made_of, *arguments, **named) if is_class else _Inert())
+
+    dispatch[pickle.NEWOBJ_EX[0]] = newobj_ex
 
     def _keep_array_out(self, count: int) -> None:
         """Refuse to hand the array wrapper's class to anything.
