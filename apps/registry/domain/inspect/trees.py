@@ -50,7 +50,7 @@ def _ends(stream: BinaryIO) -> dict[str, Any]:
     size = size_of(stream)
     stream.seek(0)
     head = stream.read(4 * 1024**2).decode("utf-8", "replace")
-    stream.seek(size - 64 * 1024)
+    stream.seek(max(0, size - 64 * 1024))
     tail = stream.read().decode("utf-8", "replace").rstrip()
     if not tail.endswith("}"):
         raise truncated(XGBOOST)
