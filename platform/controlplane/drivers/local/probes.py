@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 
 SECONDS = 2.0
 
@@ -29,10 +30,18 @@ def pongs(path: Path) -> bool:
         return False
 
 
-def touched(mark: Path, *, within: float, after: float = 0) -> bool:
-    """Return whether a file was touched within so many seconds, and after that moment."""
+def touched(mark: Path, *, within: float, since: int) -> bool:
+    """Return whether a file was touched within so many seconds, and after a process began."""
     try:
         moment = mark.stat().st_mtime
-    except OSError:
+        return moment > psutil.Process(since).create_time() and time.time() - moment < within
+    except (OSError, psutil.Error):
         return False
-    return moment > after and time.time() - moment < within
+
+
+def said(mark: Path) -> str:
+    """Return what a file says; "" when there is none."""
+    try:
+        return mark.read_text().strip()
+    except OSError:
+        return ""

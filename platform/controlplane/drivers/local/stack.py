@@ -85,6 +85,7 @@ class Stack:
         settings: What every process of the stack is told through `stack.env`.
         board: Where progress is shown.
         outside: Services that the environment names, and that are not started here.
+        only: The names of the parts to run; None for all.
         demo: Whether to fill the stack with the demonstration once it works.
     """
 
@@ -93,6 +94,7 @@ class Stack:
     settings: Mapping[str, str]
     board: Board
     outside: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
     demo: bool = False
     _supervisor: subprocess.Popen[bytes] | None = None
     _added: set[str] = field(default_factory=set)
@@ -102,11 +104,13 @@ class Stack:
 
     def __post_init__(self) -> None:
         """List the parts."""
-        self.parts = parts.all_parts(self.home, self.at, outside=self.outside)
+        every = parts.all_parts(self.home, self.at, outside=self.outside)
+        self.parts = [part for part in every if self.only is None or part.name in self.only]
         self.client = Supervisor(self.home.run / "supervisor.sock")
         for part in self.parts:
             self.board.show(part.name, Phase.WAITING, _needed(part))
-        self.board.show("schema", Phase.WAITING, "needs the database")
+        if self._needs_schema():
+            self.board.show("schema", Phase.WAITING, "needs the database")
 
     def begin(self) -> None:
         """Clear what an earlier run left, and start the supervisor with nothing of ours in it.
@@ -232,10 +236,13 @@ class Stack:
         """Make the databases, then bring the schema up to this code, once."""
         if not self._has_databases and self._answers("postgres"):
             self._make_databases()
-        if self._has_databases and "schema" not in self._jobs:
+        if self._has_databases and self._needs_schema() and "schema" not in self._jobs:
             command = (sys.executable, str(parts.ROOT / "manage.py"), "prepare")
             self._jobs["schema"] = self._launch("schema", command)
             self.board.show("schema", Phase.STARTING, "tables, accounts, environments")
+
+    def _needs_schema(self) -> bool:
+        return any(part.needs == Needs.SCHEMA for part in self.parts)
 
     def _answers(self, name: str) -> bool:
         outside = name == "postgres" and "DATABASE_URL" in self.outside
@@ -308,7 +315,7 @@ class Stack:
             return
         if seen.pid == status.pid and time.monotonic() - seen.probed_at < PROBE_AGAIN:
             return
-        if part.healthy(_began(status.pid)):
+        if part.healthy(status.pid):
             self._show_ready(part)
             seen.pid, seen.probed_at = status.pid, time.monotonic()
         elif self.board.phase(part.name) == Phase.READY:
@@ -402,13 +409,6 @@ def _is_part(process: psutil.Process, name: str) -> bool:
         return process.environ().get("MODELYARD_PART") == name
     except psutil.Error:
         return False
-
-
-def _began(pid: int) -> float:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.Error:
-        return time.time()
 
 
 def _last_line(log: Path) -> str:

@@ -9,6 +9,8 @@ if ENV.mode != "production":
         "so that unsafe values are refused."
     )
 
+ALLOWED_HOSTS += ["127.0.0.1"]  # health probes, from inside the container
+
 SESSION_COOKIE_SECURE = True
 SESSION_COOKIE_NAME = "__Host-modelyard_session"
 CSRF_COOKIE_SECURE = True

@@ -41,6 +41,12 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, help="the web's port (8000, or the last one)")
         parser.add_argument("--serving-port", type=int, help="the endpoints' port (8080)")
         parser.add_argument("--mlflow-port", type=int, help="MLflow's port (5500)")
+        parser.add_argument(
+            "--parts",
+            nargs="+",
+            choices=parts.NAMES,
+            help="run only these, beside what the environment names (containers do)",
+        )
         parser.add_argument("--demo", action="store_true", help="fill it with the demonstration")
         parser.add_argument(
             "--ready-file",
@@ -83,6 +89,7 @@ class _Run:
             settings=_settings(home, self.at, self.outside),
             board=self.board,
             outside=self.outside,
+            only=frozenset(options["parts"]) if options["parts"] else None,
             demo=options["demo"],
         )
 
@@ -134,6 +141,8 @@ class _Run:
             self.view.say(f"All parts are healthy after {self._seconds():.1f} s.")
 
     def _say_where(self) -> None:
+        if "web" not in self.board.lines:
+            return
         password = self.home.path / "secrets" / PASSWORD
         self.view.say(f"Modelyard is at [bold]{self.at.web_url}[/bold] (Ctrl-C stops it).")
         if not self.had_password and password.exists():
