@@ -25,6 +25,7 @@ from controlplane.kernel.errors import Conflict, Permanent, Transient
 
 TAKEN_UP_WITHIN = 3.0  # seconds; measured: 5 to 25 ms
 LOOK_EVERY = 0.01  # seconds
+NOTHING_OF_THE_KIND = 404  # what /config_dump answers while there is no cluster, or no replica
 FRESH = 1.0  # seconds for which an observation is shared between the passes of one process
 FORGOTTEN_AFTER = 3600.0  # seconds for which a removed endpoint's generation is remembered
 
@@ -58,6 +59,10 @@ class EnvoyRouter:
         self.folder, self._log, self._clock = folder, log, clock
         self._admin = httpx.Client(base_url=admin, timeout=5, trust_env=False)
         self._look: _Look | None = None
+
+    def close(self) -> None:
+        """Close the connection to the admin page."""
+        self._admin.close()
 
     def apply(self, route: Route) -> None:
         """Implement `TrafficRouter.apply`."""
@@ -218,6 +223,8 @@ class EnvoyRouter:
     def _get(self, path: str) -> Any:
         try:
             response = self._admin.get(path)
+            if response.status_code == NOTHING_OF_THE_KIND:
+                return {}
             response.raise_for_status()
             return response.json()
         except (httpx.HTTPError, ValueError) as error:

@@ -26,6 +26,10 @@ class EnvoyMeter:
         self._admin = httpx.Client(base_url=admin, timeout=5, trust_env=False)
         self._clock = clock
 
+    def close(self) -> None:
+        """Close the connection to the admin page."""
+        self._admin.close()
+
     def read(self) -> Reading:
         """Implement `TrafficMeter.read`."""
         stats = self._stats()

@@ -248,7 +248,12 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path, self._seconds = path, seconds
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path, self._seconds)
+        # Kept where Transport.close() finds it, so that no socket outlives the call.
+        known, connection = self._connection
+        if connection is None or known != host:
+            connection = _UnixConnection(self._path, self._seconds)
+            self._connection = host, connection
+        return connection
 
 
 class _UnixConnection(http.client.HTTPConnection):
