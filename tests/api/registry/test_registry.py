@@ -117,9 +117,7 @@ def test_a_truncated_file_is_refused_with_what_it_begins_as(
 
 def test_somebody_elses_upload_is_missing(api: Api, model: Any) -> None:
     other = factories.person(role="contributor")
-    refused = api.post(
-        "/models/card-fraud/versions", {"upload": upload(other, estimator_bytes())}
-    )
+    refused = api.post("/models/card-fraud/versions", {"upload": upload(other, estimator_bytes())})
     assert (refused.status_code, refused.body["code"]) == (404, "upload.missing")
 
 
@@ -142,9 +140,7 @@ def test_a_run_is_registered_now_and_read_later(api: Api, model: Any) -> None:
 
 @pytest.mark.parametrize("path", ["../secrets", "/etc/passwd", "a/../../b", "C:\\x"])
 def test_an_artifact_path_that_leads_out_is_refused(api: Api, model: Any, path: str) -> None:
-    refused = api.post(
-        "/models/card-fraud/versions", {"run_id": "a" * 32, "artifact_path": path}
-    )
+    refused = api.post("/models/card-fraud/versions", {"run_id": "a" * 32, "artifact_path": path})
     assert (refused.status_code, refused.body["code"]) == (422, "archive.path_traversal")
 
 
@@ -252,9 +248,7 @@ def test_an_archived_version_keeps_its_alias_from_dangling(api: Api, model: Any)
 def test_an_archived_model_takes_no_version(api: Api, owner: Any, model: Any) -> None:
     assert api.post("/models/card-fraud/archive", {"reason": "over"}).body["archived"] is True
     assert api.get("/models").body["results"] == []
-    refused = api.post(
-        "/models/card-fraud/versions", {"upload": upload(owner, estimator_bytes())}
-    )
+    refused = api.post("/models/card-fraud/versions", {"upload": upload(owner, estimator_bytes())})
     assert (refused.status_code, refused.body["code"]) == (409, "registry.model_archived")
     assert api.post("/models/card-fraud/restore").body["archived"] is False
 
