@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     told.problem.unlink(missing_ok=True)
     try:
         config = bundle.verified(told.bundle, told.digest)
-        folder = environment.make(told)
+        folder = environment.make(told.home)
         models = _write_repository(told, config)
     except Problem as gave_up:
         gave_up.leave(told.problem)

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from workers.runtimes import environments
 from workers.runtimes.oip import problem
-from workers.runtimes.oip.options import Options
 from workers.runtimes.oip.problem import Problem
 
 HERE = Path(__file__).parent
 STUB = "triton_python_backend_stub"
 
 
-def make(told: Options) -> Path:
+def make(home: Path) -> Path:
     """Return the environment's folder, made if need be.
 
     Raises:
@@ -23,7 +22,7 @@ def make(told: Options) -> Path:
     if sys.platform != "linux":
         raise _not_here(f"Triton's wheel is for Linux, and this is {sys.platform}.")
     return environments.make(
-        told.home,
+        home,
         name="triton",
         requirements=[HERE / "requirements.txt"],
         alone=[HERE / "requirements-server.txt"],
