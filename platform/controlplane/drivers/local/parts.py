@@ -18,8 +18,9 @@ from controlplane.drivers.local import postgres, probes
 from controlplane.drivers.local.home import Home
 
 ROOT = Path(__file__).resolve().parents[4]  # the code: manage.py, templates, static files
-SWEEP_MARK = "sweep.mark"  # touched in run/ by every sweep: beat, broker and worker are alive
-SWEEP_SECONDS = 60.0  # a worker busy with long passes is not a dead one
+SWEEP_MARK = "sweep.mark"  # written in run/ by every sweep: beat, broker and worker are alive
+BEAT_MARK = "beat.mark"  # written in run/ whenever beat sends a sweep
+MARK_SECONDS = 60.0  # a worker busy with long passes is not a dead one
 
 
 class Needs(Enum):
@@ -158,8 +159,8 @@ def _mlflow(home: Home, at: Addresses) -> Part:
     return Part(
         name="mlflow",
         argv=(
-            *_python("mlflow", "server", "--host", "127.0.0.1", "--port", str(at.mlflow)),
-            *("--workers", "1", "--serve-artifacts"),
+            *_python("controlplane.drivers.local.mlflow_server", "--host", "127.0.0.1"),
+            *("--port", str(at.mlflow), "--workers", "1", "--serve-artifacts"),
             *("--backend-store-uri", mlflow_store(home)),
             *("--artifacts-destination", str(home.path / "mlflow" / "artifacts")),
         ),
@@ -233,13 +234,15 @@ def _beat(home: Home) -> Part:
 
 
 def _works(home: Home, pid: int) -> bool:
-    """Return whether a child of this worker ran the last sweep."""
-    return probes.said(home.path / "run" / SWEEP_MARK) == str(pid) and _beats(home, pid)
+    """Return whether a child of this worker ran the last sweep, lately."""
+    mark = home.path / "run" / SWEEP_MARK
+    return probes.said(mark) == str(pid) and probes.touched(mark, within=MARK_SECONDS)
 
 
 def _beats(home: Home, pid: int) -> bool:
-    """Return whether a sweep was run after this process began."""
-    return probes.touched(home.path / "run" / SWEEP_MARK, within=SWEEP_SECONDS, since=pid)
+    """Return whether this process sent the last sweep, lately."""
+    mark = home.path / "run" / BEAT_MARK
+    return probes.said(mark) == str(pid) and probes.touched(mark, within=MARK_SECONDS)
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
