@@ -111,7 +111,7 @@ def _versions(client: Client, name: str) -> list[dict[str, Any]]:
 def _serve(client: Client, name: str) -> dict[str, Any]:
     """Build and serve version 1 unless it already is served; return version and endpoint."""
     client.wait(  # a version that came through MLflow has its files read first
-        f"/api/v1/models/{name}/versions/1", lambda v: bool(v["manifest_digest"]), seconds=60
+        f"/api/v1/models/{name}/versions/1", lambda v: bool(v["digest"]), seconds=60
     )
     live = client.get("/api/v1/endpoints", model=name, environment="dev")["results"]
     if not live or not live[0]["serves"]:
@@ -150,6 +150,7 @@ def _log_with_mlflow(client: Client, name: str, trained: samples.Trained) -> Non
             signature=infer_signature(trained.inputs, trained.expected),
             registered_model_name=name,
             pyfunc_predict_fn="predict_proba",
+            serialization_format="pickle",  # its default does not know this optimiser
         )
 
 

@@ -153,7 +153,7 @@ def serve(
     if wait:
         revision = wait_until_live(client, answer, seconds=timeout)
     endpoint = client.get(f"/api/v1/endpoints/{answer['endpoint']['id']}")
-    show(endpoint, as_json=obj["json"], columns=ENDPOINT_COLUMNS)
+    _show_endpoints(endpoint, obj["json"])
     if wait and revision["state"] != "live":
         _explain(revision)
         sys.exit(REFUSED)
@@ -183,7 +183,7 @@ def status(obj: dict[str, Any], model: str | None) -> None:
         show(data["versions"], as_json=False, columns=VERSION_COLUMNS)
     else:
         show(data["models"], as_json=False, columns=MODEL_COLUMNS)
-    show(endpoints, as_json=False, columns=ENDPOINT_COLUMNS)
+    _show_endpoints(endpoints, as_json=False)
 
 
 def ensure_model(client: Client, name: str, team: str, **more: Any) -> None:
@@ -228,7 +228,7 @@ VERSION_COLUMNS = {
     "number": "Version",
     "state": "State",
     "format": "Format",
-    "manifest_digest": "Digest",
+    "digest": "Digest",
 }
 BUILD_COLUMNS = {
     "id": "Build",
@@ -253,6 +253,19 @@ ENDPOINT_COLUMNS = {
     "serves": "Serves",
     "address": "Address",
 }
+
+
+def _show_endpoints(endpoints: Any, as_json: bool) -> None:
+    if as_json:
+        show(endpoints, as_json=True)
+        return
+    rows = endpoints if isinstance(endpoints, list) else [endpoints]
+    show([{**e, "serves": _serves(e)} for e in rows], as_json=False, columns=ENDPOINT_COLUMNS)
+
+
+def _serves(endpoint: dict[str, Any]) -> str:
+    live = endpoint["serves"]
+    return f"v{live['version']}, {live['variant']}, revision {live['revision']}" if live else ""
 
 
 def _pair(text: str) -> tuple[str, str]:

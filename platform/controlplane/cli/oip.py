@@ -60,6 +60,6 @@ def predict(
     Raises:
         httpx.HTTPStatusError: The endpoint refused.
     """
-    answer = http.post(f"{address}/infer", json=request_for(inputs, rows))
+    answer = http.post(address, json=request_for(inputs, rows))
     answer.raise_for_status()
     return dict(answer.json())

@@ -8,7 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-console = Console(soft_wrap=True)
+WIDE = 240  # characters, where no terminal says how many there are
+
+console = Console(width=None if sys.stdout.isatty() else WIDE)
 notes = Console(stderr=True, soft_wrap=True)
 
 
@@ -31,7 +33,7 @@ def show(data: Any, *, as_json: bool, columns: Mapping[str, str] | None = None) 
 def _table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in columns.values():
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*[_cell(row.get(key)) for key in columns])
     return table
