@@ -75,9 +75,8 @@ class World:
             if until(fresh):
                 return fresh
             time.sleep(0.02)
-        rows = list(
-            endpoint.revisions.order_by("number").values_list("number", "state", "problem")
-        )
+        found = endpoint.revisions.order_by("number")
+        rows = list(found.values_list("number", "state", "problem"))
         raise AssertionError(f"not so within {seconds} s: {rows}")
 
     def onnx_bundle(self, *, wrong: bool = False, broken: bool = False, seed: int = 0) -> str:

@@ -36,6 +36,7 @@ class Problem(Exception):
             "sentence": self.sentence,
             "remedy": self.remedy,
             "words": self.words,
+            "status": self.status,
         }
         print(f"{self.sentence} {self.remedy}\n{self.words}", file=sys.stderr, flush=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -20,8 +20,15 @@ class EnvoyPredictor:
 
     def __init__(self, serving_url: str) -> None:
         """Call the proxy at `serving_url`."""
-        self._client = httpx.Client(
-            base_url=serving_url, timeout=httpx.Timeout(SECONDS, connect=3), trust_env=False
+        self._url = serving_url
+
+    def _caller(self) -> httpx.Client:
+        """Return a client for one call; certificates are only read where they are needed."""
+        return httpx.Client(
+            base_url=self._url,
+            timeout=httpx.Timeout(SECONDS, connect=3),
+            trust_env=False,
+            verify=self._url.startswith("https:"),
         )
 
     def predict(
@@ -32,9 +39,10 @@ class EnvoyPredictor:
         headers = {"X-Request-Id": request_id, **({keys.HEADER: key} if key else {})}
         started = time.perf_counter()
         try:
-            answer = self._client.post(
-                f"/{where}/{what}/v2/models/{what}/infer", json=dict(body), headers=headers
-            )
+            with self._caller() as caller:
+                answer = caller.post(
+                    f"/{where}/{what}/v2/models/{what}/infer", json=dict(body), headers=headers
+                )
         except httpx.TimeoutException as error:
             raise Transient(
                 f"No answer came within {SECONDS:.0f} s.",

@@ -46,7 +46,8 @@ class LaunchPlan:
         environment: All of it; nothing is inherited.
         cwd: Where it runs.
         problem: Written when `prepare` or the server gives up, removed when it begins: a JSON
-            object {"code", "sentence", "remedy", "words"}; `words` are the server's own.
+            object {"code", "sentence", "remedy", "words", "status"}; `words` are the server's own,
+            `status` is the exit status.
         address: "host:port" of the Open Inference Protocol.
         metrics_url: Prometheus' text format.
     """

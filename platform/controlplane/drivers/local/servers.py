@@ -213,19 +213,19 @@ class LocalServers:
         port = state.ports[index] if index < len(state.ports) else None
         if status is None:
             return Replica(index, port, None, ReplicaState.MISSING)
-        seen = _SEEN.get(status.state)
-        if seen is None:  # it runs
-            plan = self._plan(state, index)
-            ready = self._is_ready(status, plan)
-            hangs = not ready and self._hangs(status.name, status, plan)
-            seen = (
-                ReplicaState.READY
-                if ready
-                else ReplicaState.FAILED
-                if hangs
-                else ReplicaState.STARTING
-            )
+        seen = self._state_of(status, self._plan(state, index))
         return Replica(index, port, status.pid, seen, status.since.timestamp())
+
+    def _state_of(self, status: ProcessStatus, plan: launch.LaunchPlan) -> ReplicaState:
+        seen = _SEEN.get(status.state)
+        if seen is ReplicaState.CRASHING and _json(plan.problem).get("status") in launch.HOPELESS:
+            return ReplicaState.FAILED  # the supervisor would try again, for nothing
+        if seen is not None:
+            return seen
+        if self._is_ready(status, plan):
+            return ReplicaState.READY
+        hangs = self._hangs(status.name, status, plan)
+        return ReplicaState.FAILED if hangs else ReplicaState.STARTING
 
     def _is_ready(self, status: ProcessStatus, plan: launch.LaunchPlan) -> bool:
         last, now = self._answered.get(status.name), self._clock()
