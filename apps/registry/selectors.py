@@ -347,6 +347,7 @@ def upload(actor: Actor, public_id: str) -> Upload:
     Raises:
         Missing: There is none.
     """
+    access.require(actor, "registry.read")
     row = Upload.objects.filter(public_id=public_id).first()
     mine = row is not None and (
         actor.kind is ActorKind.WORKER

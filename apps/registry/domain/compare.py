@@ -114,12 +114,8 @@ class Comparison:
 
 def compare(left: Side, right: Side) -> Comparison:
     """Return what differs between two versions."""
-    inputs = [
-        _field(name, a, b, _input_breaks) for name, a, b in _tensors(left.inputs, right.inputs)
-    ]
-    outputs = [
-        _field(name, a, b, _output_breaks) for name, a, b in _tensors(left.outputs, right.outputs)
-    ]
+    inputs = _fields(left.inputs, right.inputs, _input_breaks)
+    outputs = _fields(left.outputs, right.outputs, _output_breaks)
     reasons = [row.breaks for row in [*inputs, *outputs] if row.breaks]
     return Comparison(
         left=left,
@@ -196,8 +192,13 @@ def _about(side: Side) -> dict[str, str]:
     }
 
 
-def _field(name: str, left: Tensor | None, right: Tensor | None, breaks: Any) -> FieldRow:
-    return FieldRow(name, left, right, _verdict(left, right), breaks(name, left, right))
+def _fields(left: Sequence[Tensor], right: Sequence[Tensor], breaks: Any) -> list[FieldRow]:
+    # A side that says nothing may take anything: that breaks nobody, and promises nothing.
+    told = bool(left) and bool(right)
+    return [
+        FieldRow(name, a, b, _verdict(a, b), breaks(name, a, b) if told else "")
+        for name, a, b in _tensors(left, right)
+    ]
 
 
 def _input_breaks(name: str, left: Tensor | None, right: Tensor | None) -> str:

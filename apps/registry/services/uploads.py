@@ -132,6 +132,7 @@ def keep_uploaded_file(*, actor: Actor, file: "UploadedFile[Any]") -> Upload:
 
 def abandon_upload(*, actor: Actor, public_id: str) -> None:
     """Drop an upload and its bytes; what was registered from it stays."""
+    access.require(actor, "registry.upload")
     with transaction.atomic():
         upload = selectors.upload(actor, public_id)
         if upload.state != UploadState.REGISTERED:
