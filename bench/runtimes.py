@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -45,7 +44,6 @@ MLSERVER, KSERVE = "1.7.1", "0.21.0"
 ROW = load_breast_cancer().data[:1].astype(np.float32)
 
 KSERVE_SERVER = """
-import sys
 
 import joblib
 from kserve import InferOutput, InferResponse, Model, ModelServer
@@ -359,4 +357,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

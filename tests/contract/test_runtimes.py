@@ -293,6 +293,35 @@ def test_answers_go_to_those_who_asked(server: Server) -> None:
         assert output(answer, "label").tolist() == labels(place, place + 1 + place % 3)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("HEAD", "/v2/health/ready", 200),
+        ("GET", f"/v2/models/{made.NAME}/infer", 405),
+        ("DELETE", f"/v2/models/{made.NAME}", 405),
+        ("GET", "/v2/models/%00/../x", 404),
+        ("GET", "/", 404),
+        ("POST", f"/v2/models/{made.NAME}/versions/x/infer", 404),
+    ],
+)
+def test_a_way_that_does_not_exist_is_said(
+    runtime: str, server: Server, method: str, path: str, status: int
+) -> None:
+    if runtime not in OURS:
+        pytest.skip("Triton answers 400 to what it does not know")
+    answer = httpx.request(method, server.url(path))
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["error"]
+
+
+def test_a_body_in_chunks_is_read_whole(server: Server) -> None:
+    body = json.dumps(request(0, 50)).encode()
+    pieces = (body[start : start + 100] for start in range(0, len(body), 100))
+    url = server.url(f"/v2/models/{made.NAME}/infer")
+    answer = httpx.post(url, content=pieces, timeout=30)
+    assert output(answer, "label").tolist() == labels(0, 50)
+
+
 def test_its_metrics_count_requests(server: Server) -> None:
     server.infer(request())
     answer = httpx.get(server.plan.metrics_url)

@@ -89,8 +89,10 @@ def _once(folder: Path, fill: Callable[[Path], None]) -> None:
     with _locked(folder):
         if folder.is_dir():
             return
-        draft = folder.with_name(f".{folder.name}.making")
-        shutil.rmtree(draft, ignore_errors=True)  # left by a process that was killed
+        for left in folder.parent.glob(f".{folder.name}.*.making"):
+            shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
+        # Named by process: the installer of one that was killed may still be writing to its own.
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}.making")
         try:
             draft.mkdir()
             fill(draft)
