@@ -1,7 +1,6 @@
 """Which files in MLflow belong to a registered version, so that nobody may change them."""
 
 import re
-from urllib.parse import unquote
 
 from apps.registry.door.upstream import ask
 from apps.registry.models import ModelVersion
@@ -17,13 +16,13 @@ def refuse_changing(path: str) -> None:
     """Refuse to write or delete the artifact at `path` when a version is made of it.
 
     Args:
-        path: Below the artifact root, percent-encoded.
+        path: Below the artifact root, decoded.
 
     Raises:
         Denied: A version's digest says what the file holds, or `path` is a folder of many runs.
         Transient: MLflow does not answer.
     """
-    plain = unquote(path).strip("/")
+    plain = path.strip("/")
     if (match := LOGGED_MODEL.search(plain)) and _logged_model_is_kept(match["id"]):
         raise _immutable(plain)
     if (match := RUN.search(plain)) and _run_file_is_kept(match["id"], match["path"]):

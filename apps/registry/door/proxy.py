@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import httpx
 import structlog
@@ -105,6 +105,11 @@ class Asked:
     headers: Mapping[str, str]
     client: str
     scheme: str
+
+    @property
+    def plain(self) -> str:
+        """The path as MLflow will read it."""
+        return unquote(self.path)
 
     @property
     def by_session(self) -> bool:
@@ -196,7 +201,7 @@ async def _stream(asked: Asked, actor: Actor, receive: Receive, send: Send) -> N
         await _answer(send, answers.down(type(error).__name__))
         return
     try:
-        if visible.concerns(actor, asked.path) and got.is_success:
+        if visible.concerns(actor, asked.plain) and got.is_success:
             content = await got.aread()
             shown = await _in_thread(partial(visible.only, actor, content))
             await _answer(send, Answer(got.status_code, shown))
@@ -218,10 +223,11 @@ async def _stream(asked: Asked, actor: Actor, receive: Receive, send: Send) -> N
 async def _guard(asked: Asked, actor: Actor) -> None:
     """Refuse what the table cannot know: other teams' models, and changed bytes."""
     if asked.method in READING:
-        name = dict(parse_qsl(asked.query)).get("name", "")
-        if name and visible.names_a_model(asked.path):
-            await _in_thread(partial(_refuse_hidden, actor, name))
-    elif match := UPLOADS.fullmatch(asked.path):
+        named = [v for k, v in parse_qsl(asked.query) if k == "name"]
+        if visible.names_a_model(asked.plain):
+            for name in named:
+                await _in_thread(partial(_refuse_hidden, actor, name))
+    elif path := _written_to(asked):
         size = asked.headers.get("content-length", "")
         if size.isdigit() and int(size) > settings.UPLOAD_LIMIT:
             raise Invalid(
@@ -229,7 +235,17 @@ async def _guard(asked: Asked, actor: Actor) -> None:
                 remedy="Log a smaller file, or raise MODELYARD_UPLOAD_LIMIT.",
                 code="upload.too_large",
             )
-        await _in_thread(partial(kept.refuse_changing, match["path"]))
+        await _in_thread(partial(kept.refuse_changing, path))
+
+
+def _written_to(asked: Asked) -> str:
+    """Return the artifact that the request writes or deletes, below the root; "" for none."""
+    if match := UPLOADS.fullmatch(asked.plain):
+        return match["path"]
+    if asked.plain.endswith("/upload-artifact"):
+        given = dict(parse_qsl(asked.query))
+        return f"run/{given.get('run_uuid', '')}/artifacts/{given.get('path', '')}"
+    return ""
 
 
 def _refuse_hidden(actor: Actor, name: str) -> None:
@@ -303,7 +319,7 @@ def _url(asked: Asked) -> httpx.URL:
     route inside the prefix holds whole files in memory.
     """
     base = settings.MLFLOW_URL.rstrip("/")
-    if ARTIFACT.fullmatch(asked.path):
+    if ARTIFACT.fullmatch(asked.plain):
         parts = urlsplit(base)
         base = f"{parts.scheme}://{parts.netloc}"
     return httpx.URL(base + asked.path + (f"?{asked.query}" if asked.query else ""))
@@ -329,7 +345,7 @@ def _headers_back(asked: Asked, got: httpx.Response) -> Iterator[tuple[bytes, by
         yield name, value
     kind = got.headers.get("content-type", "")
     page = asked.path == "/" and kind.startswith("text/html")
-    if page or kind.startswith("text/html") or "artifact" in asked.path:
+    if page or kind.startswith("text/html") or "artifact" in asked.plain:
         # A file that somebody logged may be a page with a script: it must not run as ours.
         yield b"content-security-policy", (PAGE_POLICY if page else FILE_POLICY).encode()
     yield b"x-frame-options", b"SAMEORIGIN"
@@ -420,3 +436,9 @@ def _client() -> httpx.AsyncClient:
             timeout=TIMEOUT, limits=LIMITS, follow_redirects=False, trust_env=False
         )
     return _clients[loop]
+
+
+async def close() -> None:
+    """Give the connections of this event loop back."""
+    if client := _clients.pop(get_running_loop(), None):
+        await client.aclose()
