@@ -112,6 +112,20 @@ def require(
     )
 
 
+def require_everywhere(actor: Actor, verb: str) -> None:
+    """Refuse unless the actor may do `verb` without any limit.
+
+    Raises:
+        Denied: The actor may not, or only within a team or an environment.
+    """
+    require(actor, verb, team=EVERYWHERE, environment=EVERYWHERE)
+
+
+def allows_everywhere(actor: Actor, verb: str) -> bool:
+    """Return whether the actor may do `verb` without any limit."""
+    return allows(actor, verb, team=EVERYWHERE, environment=EVERYWHERE)
+
+
 def _where(team: str | None, environment: str | None) -> str:
     """Return the limits as words: " in team fraud in production"."""
     if EVERYWHERE in (team, environment):

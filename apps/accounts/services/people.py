@@ -33,7 +33,7 @@ def create_person(
         Invalid: The name is not allowed.
         Conflict: Somebody has that name.
     """
-    access.require(actor, "accounts.person.manage", team=access.EVERYWHERE)
+    access.require_everywhere(actor, "accounts.person.manage")
     _match(USERNAME, username, "username", "small letters, digits, dots, hyphens; 80 at most")
     password = _one_time_password()
     if Person.objects.filter(username__iexact=username).exists():
@@ -65,7 +65,7 @@ def reset_password(*, actor: Actor, username: str, reason: str = "") -> tuple[Pe
         Denied: The actor may not.
         Missing: There is nobody of that name.
     """
-    access.require(actor, "accounts.person.manage", team=access.EVERYWHERE)
+    access.require_everywhere(actor, "accounts.person.manage")
     person = _locked_person(username)
     password = _one_time_password()
     person.set_password(password)
@@ -124,7 +124,7 @@ def set_active(*, actor: Actor, username: str, active: bool, reason: str = "") -
         Missing: There is nobody of that name.
         Conflict: It would leave the house without an admin.
     """
-    access.require(actor, "accounts.person.manage", team=access.EVERYWHERE)
+    access.require_everywhere(actor, "accounts.person.manage")
     person = _locked_person(username)
     if person.is_active == active:
         return person
@@ -152,7 +152,7 @@ def create_team(*, actor: Actor, slug: str, name: str = "") -> Team:
         Invalid: The slug is not allowed.
         Conflict: There is such a team.
     """
-    access.require(actor, "accounts.team.manage", team=access.EVERYWHERE)
+    access.require_everywhere(actor, "accounts.team.manage")
     _match(SLUG, slug, "slug", "small letters, digits, hyphens; 40 at most")
     try:
         with transaction.atomic():

@@ -76,7 +76,7 @@ def revoke_token(*, actor: Actor, token_id: str, reason: str = "") -> ApiToken:
         .filter(public_id=token_id)
         .first()
     )
-    others = access.allows(actor, "accounts.person.manage", team=access.EVERYWHERE)
+    others = access.allows_everywhere(actor, "accounts.person.manage")
     if token is None or (token.owner_id != actor.person_id and not others):
         raise Missing("There is no such token.", code="token.missing")
     if token.revoked_at is not None:

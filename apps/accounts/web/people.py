@@ -117,8 +117,8 @@ def _people_page(
         "teams": list(selectors.teams(actor)[:200]),
         "form": form,
         "team_form": team_form,
-        "may_manage": access.allows(actor, "accounts.person.manage", team=access.EVERYWHERE),
-        "may_team": access.allows(actor, "accounts.team.manage", team=access.EVERYWHERE),
+        "may_manage": access.allows_everywhere(actor, "accounts.person.manage"),
+        "may_team": access.allows_everywhere(actor, "accounts.team.manage"),
     }
     return render(request, "accounts/people.html", context, status=status)
 
@@ -140,7 +140,7 @@ def _person_page(
         "password": password,
         "is_me": somebody.pk == actor.person_id,
         "acts": _acts(request, username),
-        "may_manage": access.allows(actor, "accounts.person.manage", team=access.EVERYWHERE),
+        "may_manage": access.allows_everywhere(actor, "accounts.person.manage"),
         "may_grant": access.allows(actor, "accounts.grant.manage"),
     }
     return render(request, "accounts/person.html", context, status=status)

@@ -11,7 +11,7 @@ from controlplane.kernel.errors import Denied
 
 ROOT = Path(__file__).resolve().parents[3]
 ASKED = re.compile(
-    r"""(?:access\.)?(?:require|allows)\(\s*[\w.()\[\]]+,\s*(?:verb=)?["']([a-z_.]+)["']"""
+    r"""(?:access\.)?(?:require|allows)(?:_everywhere)?\(\s*[\w.()\[\]]+,\s*(?:verb=)?["']([a-z_.]+)["']"""
 )
 
 

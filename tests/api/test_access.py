@@ -1,0 +1,448 @@
+"""Every address and every verb, for everybody: nobody, every role, here and elsewhere.
+
+`RULES` says for each address and method which verb of the access table guards it. What must
+happen follows from the table alone. An address that has no rule fails the test, so that nobody
+forgets one; a method that has no rule must be refused as not there.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from apps.accounts import selectors
+from apps.accounts.domain import access
+from apps.accounts.models import Person
+from apps.builds.models import Build
+from apps.endpoints.models import Endpoint, EndpointKey
+from apps.environments.models import Environment
+from apps.registry.models import Alias, Upload
+from controlplane.kernel.actor import ANONYMOUS, Actor
+from controlplane.kernel.clock import SystemClock
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+OPEN = "open to anybody"
+SIGNED_IN = "anybody who is signed in"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+TEAM, ENVIRONMENT = "fraud", "dev"
+MARK = "only-for-the-eyes-of-fraud"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What guards one method at one address.
+
+    Attributes:
+        verb: A verb of the access table, or OPEN, or SIGNED_IN.
+        within: "team" or "team, environment" when the limits of a grant count, "everywhere" when
+            only an unlimited grant does, "" when a grant anywhere is enough.
+        body: What is sent: a valid command, so that only access can refuse it.
+    """
+
+    verb: str
+    within: str = ""
+    body: dict[str, Any] | None = None
+
+    def allows(self, actor: Actor) -> bool:
+        """Return whether the access table lets `actor` through."""
+        if self.verb == OPEN:
+            return True
+        if self.verb == SIGNED_IN:
+            return actor is not ANONYMOUS
+        team = TEAM if "team" in self.within else None
+        environment = ENVIRONMENT if "environment" in self.within else None
+        if "everywhere" in self.within:
+            team, environment = access.EVERYWHERE, environment or access.EVERYWHERE
+        return access.allows(actor, self.verb, team=team, environment=environment)
+
+
+def read(app: str, within: str = "") -> dict[str, Rule]:
+    return {"GET": Rule(f"{app}.read", within)}
+
+
+def act(verb: str, within: str = "team", **body: Any) -> dict[str, Rule]:
+    return {"POST": Rule(verb, within, body)}
+
+
+MODEL, VERSION = "models/<str:name>", "models/<str:name>/versions/<int:number>"
+BUILD, ENDPOINT = "builds/<str:build_id>", "endpoints/<str:endpoint_id>"
+WHERE = "team, environment"
+TENSOR = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}
+EDIT_MODEL = {
+    "team": TEAM, "risk_tier": "low", "task": "t", "description": "d", "card": "c",
+    "tolerance": 0.01, "min_agreement": 0.9,
+}  # fmt: skip
+API: dict[str, dict[str, Rule]] = {
+    "openapi.json": {"GET": Rule(OPEN)},
+    "docs": {"GET": Rule(OPEN)},
+    "me": {"GET": Rule(SIGNED_IN)},
+    "tokens": read("accounts") | act("accounts.token.create", "", name="another"),
+    "tokens/<str:token_id>/revoke": act("accounts.token.revoke", ""),
+    "people": read("accounts") | act("accounts.person.manage", "everywhere", username="bob"),
+    "people/<str:username>": read("accounts")
+    | {"PATCH": Rule("accounts.person.manage", "everywhere", {"active": False})},
+    "people/<str:username>/password": act("accounts.person.manage", "everywhere"),
+    "people/<str:username>/grants": act(
+        "accounts.grant.manage", WHERE, role="viewer", team=TEAM, environment=ENVIRONMENT
+    ),
+    "grants/<str:grant_id>": {"DELETE": Rule("accounts.grant.manage", WHERE)},
+    "teams": read("accounts") | act("accounts.team.manage", "everywhere", slug="new"),
+    "audit-events": read("audit"),
+    "environments": read("environments"),
+    "environments/<str:slug>": read("environments")
+    | {"PATCH": Rule("environments.edit", "everywhere, environment", {"title": "T"})},
+    "models": read("registry") | act("registry.model.create", name="fresh", team=TEAM),
+    MODEL: read("registry", "team")
+    | {"PATCH": Rule("registry.model.edit", "team", {"task": "t"})},
+    f"{MODEL}/archive": act("registry.model.archive"),
+    f"{MODEL}/restore": act("registry.model.archive"),
+    f"{MODEL}/compare": read("registry", "team"),
+    f"{MODEL}/aliases/<str:alias>": read("registry", "team")
+    | {"PUT": Rule("registry.alias.move", "team", {"version": 1})}
+    | {"DELETE": Rule("registry.alias.move", "team")},
+    f"{MODEL}/versions": read("registry", "team")
+    | act("registry.version.register", run_id="0" * 32, artifact_path="model"),
+    VERSION: read("registry", "team")
+    | {"PATCH": Rule("registry.version.edit", "team", {"description": "d"})},
+    f"{VERSION}/archive": act("registry.version.archive"),
+    f"{VERSION}/restore": act("registry.version.archive"),
+    f"{VERSION}/files": read("registry", "team"),
+    f"{VERSION}/files/<path:path>": read("registry", "team"),
+    "uploads": act("registry.upload", "", filename="m.onnx", size=3),
+    "uploads/<str:upload_id>": read("registry") | {"DELETE": Rule("registry.upload")},
+    f"{VERSION}/builds": read("builds") | act("builds.start"),
+    "builds": read("builds"),
+    BUILD: read("builds", "team"),
+    f"{BUILD}/log": read("builds", "team"),
+    f"{BUILD}/cancel": act("builds.cancel"),
+    f"{BUILD}/retry": act("builds.retry"),
+    "endpoints": read("endpoints"),
+    "endpoints/serve": act(
+        "endpoints.serve", WHERE, model="a-model", version=1, environment=ENVIRONMENT
+    ),
+    ENDPOINT: read("endpoints", "team"),
+    f"{ENDPOINT}/retire": act("endpoints.retire", WHERE),
+    f"{ENDPOINT}/scale": act("endpoints.scale", WHERE, replicas=2),
+    f"{ENDPOINT}/keys": read("endpoints", "team") | act("endpoints.key.create", WHERE, name="k"),
+    f"{ENDPOINT}/keys/<str:key_id>/revoke": act("endpoints.key.revoke", WHERE),
+    f"{ENDPOINT}/predict": act("endpoints.predict", WHERE, inputs=[TENSOR]),
+    f"{ENDPOINT}/traffic": {"GET": Rule("monitoring.read", "team")},
+}
+PAGE_BUILD, PAGE_ENDPOINT = "builds/<str:public_id>", "endpoints/<str:environment>/<str:name>"
+PASSWORDS = {"current": factories.PASSWORD, "new": "another long one", "again": "another long one"}
+PAGES: dict[str, dict[str, Rule]] = {
+    "livez": {m: Rule(OPEN) for m in METHODS},
+    "readyz": {m: Rule(OPEN) for m in METHODS},
+    "metrics": {m: Rule(OPEN) for m in METHODS},
+    "sign-in": {"GET": Rule(OPEN), "POST": Rule(OPEN, body={"username": "x", "password": "y"})},
+    "sign-out": {"GET": Rule(SIGNED_IN), "POST": Rule(OPEN)},
+    "theme": {"POST": Rule(OPEN, body={"theme": "dark"})},
+    "password": {"GET": Rule(SIGNED_IN), "POST": Rule(SIGNED_IN, body=PASSWORDS)},
+    "tokens": read("accounts")
+    | act("accounts.token.create", "", name="another", scope="read", days="30"),
+    "tokens/<str:token_id>/revoke": act("accounts.token.revoke", ""),
+    "people": read("accounts") | act("accounts.person.manage", "everywhere", username="bob"),
+    "people/<str:username>": read("accounts"),
+    "people/<str:username>/grants": act(
+        "accounts.grant.manage", WHERE, role="viewer", team=TEAM, environment=ENVIRONMENT
+    ),
+    "people/<str:username>/grants/<str:grant_id>/revoke": act("accounts.grant.manage", WHERE),
+    "people/<str:username>/password": act("accounts.person.manage", "everywhere"),
+    "people/<str:username>/active": act("accounts.person.manage", "everywhere", active="false"),
+    "teams": act("accounts.team.manage", "everywhere", slug="new"),
+    "audit": read("audit"),
+    "": read("registry"),
+    "search": {"GET": Rule(SIGNED_IN)},
+    "models": read("registry"),
+    "models/new": {
+        "GET": Rule("registry.model.create"),
+        # Only the teams that one may create in are offered; the rest is a wrong choice.
+        "POST": Rule("registry.model.create", "", {"name": "fresh", **EDIT_MODEL}),
+    },
+    MODEL: read("registry", "team"),
+    f"{MODEL}/edit": {
+        "GET": Rule("registry.model.edit", "team"),
+        "POST": Rule("registry.model.edit", "team", EDIT_MODEL),
+    },
+    f"{MODEL}/archive": act("registry.model.archive"),
+    f"{MODEL}/restore": act("registry.model.archive"),
+    f"{MODEL}/aliases": act("registry.alias.move", alias="candidate", version="1"),
+    f"{MODEL}/aliases/<str:alias>/remove": act("registry.alias.move"),
+    f"{MODEL}/register": {
+        "GET": Rule("registry.version.register", "team"),
+        "POST": Rule("registry.version.register", "team", {"step": "upload"}),
+    },
+    f"{MODEL}/compare": read("registry", "team"),
+    VERSION: read("registry", "team"),
+    f"{VERSION}/archive": act("registry.version.archive"),
+    f"{VERSION}/restore": act("registry.version.archive"),
+    f"{VERSION}/build": act("builds.start"),
+    f"{VERSION}/serve": act("endpoints.serve", WHERE, environment=ENVIRONMENT),
+    "builds": read("builds"),
+    PAGE_BUILD: read("builds", "team"),
+    f"{PAGE_BUILD}/cancel": act("builds.cancel"),
+    f"{PAGE_BUILD}/retry": act("builds.retry"),
+    "endpoints": read("endpoints"),
+    PAGE_ENDPOINT: read("endpoints", "team"),
+    f"{PAGE_ENDPOINT}/retire": act("endpoints.retire", WHERE),
+    f"{PAGE_ENDPOINT}/scale": act("endpoints.scale", WHERE, replicas="2"),
+    f"{PAGE_ENDPOINT}/keys": act("endpoints.key.create", WHERE, name="k"),
+    f"{PAGE_ENDPOINT}/keys/<str:key>/revoke": act("endpoints.key.revoke", WHERE),
+    f"{PAGE_ENDPOINT}/predict": act("endpoints.predict", WHERE, inputs=json.dumps({"inputs": [TENSOR]})),
+}
+RULES = {**{f"api/v1/{path}": rules for path, rules in API.items()}, **PAGES}
+
+
+def addresses(patterns: list[Any] | None = None, before: str = "") -> Iterator[str]:
+    """Yield every address of the root URL table, as it is written."""
+    for entry in get_resolver().url_patterns if patterns is None else patterns:
+        written = before + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from addresses(entry.url_patterns, written)
+        elif isinstance(entry, URLPattern):
+            yield written
+
+
+ADDRESSES = sorted(set(addresses()))
+
+
+@dataclass(frozen=True)
+class House:
+    """One object of each kind, of team fraud, in dev."""
+
+    values: dict[str, str]
+
+    def path(self, address: str, person: Person | None) -> str:
+        """Return `address` with its parts filled in; tokens and uploads are the reader's own."""
+        values = dict(self.values)
+        if person is not None and "<str:token_id>" in address:
+            values["token_id"] = factories.token(owner=person)[0].public_id
+        if person is not None and "<str:upload_id>" in address:
+            values["upload_id"] = an_upload(person).public_id
+        if address.startswith("endpoints/<str:environment>"):
+            values["name"] = "a-model"
+        return "/" + re.sub(r"<\w+:(\w+)>", lambda found: values[found[1]], address)
+
+
+def an_upload(person: Person | None) -> Upload:
+    later = SystemClock().now() + timedelta(days=1)
+    return Upload.objects.create(owner=person, filename="m.onnx", size=3, expires_at=later)
+
+
+@pytest.fixture
+def house() -> House:
+    team = factories.team(slug=TEAM)
+    model = factories.model(name="a-model", team=team, description=MARK)
+    version = factories.version(model=model, files={"m.pkl": MARK.encode()}, description=MARK)
+    factories.version(model=model, files={"m.pkl": b"other bytes"})
+    Alias.objects.create(model=model, name="candidate", version=version)
+    build = Build.objects.create(version=version, number=1, requested_by=MARK, state="cancelled")
+    dev = Environment.objects.get(slug=ENVIRONMENT)
+    endpoint = Endpoint.objects.create(model=model, environment=dev, name=model.name)
+    key = EndpointKey.objects.create(endpoint=endpoint, name=MARK, created_by="x")
+    factories.person(role="admin")  # so that nobody in the test is the last admin
+    somebody = factories.person(username="somebody")
+    grant = factories.grant(person=somebody, team=team, environment=ENVIRONMENT)
+    return House(
+        {
+            "name": model.name,
+            "number": str(version.number),
+            "alias": "candidate",
+            "path": "m.pkl",
+            "upload_id": an_upload(None).public_id,
+            "build_id": build.public_id,
+            "public_id": build.public_id,
+            "endpoint_id": endpoint.public_id,
+            "key_id": key.public_id,
+            "key": key.public_id,
+            "environment": ENVIRONMENT,
+            "slug": ENVIRONMENT,
+            "username": somebody.username,
+            "grant_id": grant.public_id,
+            "token_id": factories.token(owner=somebody)[0].public_id,
+        }
+    )
+
+
+# Who walks: a role, and the team and the environment that it is limited to.
+WALKERS: dict[str, tuple[str, str | None, str | None] | None] = {
+    "nobody": None,
+    "without a role": ("", None, None),
+    "viewer": ("viewer", None, None),
+    "contributor": ("contributor", None, None),
+    "reviewer": ("reviewer", None, None),
+    "operator": ("operator", None, None),
+    "admin": ("admin", None, None),
+    "admin of the team": ("admin", TEAM, None),
+    "admin of another team": ("admin", "parcels", None),
+    "admin of another environment": ("admin", None, "production"),
+}
+
+
+def walker(name: str) -> tuple[Client, Person | None, Actor]:
+    """Return a browser of `name`, the person and the actor."""
+    held = WALKERS[name]
+    if held is None:
+        return Client(), None, ANONYMOUS
+    role, team, environment = held
+    person = factories.person()
+    if role:
+        limit = factories.team(slug=team) if team else None
+        factories.grant(person=person, role=role, team=limit, environment=environment)
+    browser = Client()
+    browser.force_login(person)
+    found = selectors.person_with_grants(str(person.pk))
+    assert found is not None
+    return browser, person, selectors.actor_of_person(found)
+
+
+BOOKKEEPING = ("django_session", "http_storedanswer", "accounts_apitoken")
+
+
+def ask(browser: Client, method: str, path: str, rule: Rule | None) -> tuple[Any, list[str]]:
+    """Make one request and undo it; return the answer and the tables it wrote."""
+    written: list[str] = []
+
+    def watch(execute: Any, sql: Any, *rest: Any) -> Any:
+        if found := re.match(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"(\w+)"', str(sql)):
+            written.append(found[1])
+        return execute(sql, *rest)
+
+    body: Any = (rule.body if rule else None) or {}
+    api = path.startswith("/api/")
+    query = "?left=1&right=2" if path.endswith("/compare") else ""
+    with transaction.atomic(), connection.execute_wrapper(watch):
+        if api and method != "GET":
+            response = browser.generic(
+                method, path + query, json.dumps(body), content_type="application/json"
+            )
+        elif method == "POST":
+            response = browser.post(path, body)
+        else:
+            response = browser.generic(method, path + query)
+        # A stream closes its file at its end; `close()` would end the connection too.
+        response.seen = b"".join(response) if response.streaming else response.content
+        transaction.set_rollback(True)
+    return response, [table for table in written if table not in BOOKKEEPING]
+
+
+def outcome(response: Any) -> str:
+    """Return what happened, in a word."""
+    status, away = response.status_code, response.headers.get("Location", "")
+    if status == 401 or (status == 302 and away.startswith("/sign-in")):
+        return "sign in first"
+    told = [m for m in get_messages(response.wsgi_request) if m.level_tag == "error"]
+    said = " ".join(str(message) for message in told) + response.seen.decode(errors="replace")
+    if status == 403 or "may not do" in said:
+        return "denied"
+    if status == 302 and told:
+        return "hidden"  # sent back to a page, with a sentence that says why
+    return {404: "hidden", 405: "not there", 500: "fault"}.get(status, "let in")
+
+
+def test_every_address_has_its_rules() -> None:
+    missing = [address for address in ADDRESSES if address not in RULES]
+    assert missing == [], "Write a rule for each of these in RULES of tests/api/test_access.py."
+
+
+def test_every_rule_has_its_address() -> None:
+    assert [address for address in RULES if address not in ADDRESSES] == []
+
+
+def test_every_rule_names_a_verb_of_the_access_table() -> None:
+    verbs = {rule.verb for rules in RULES.values() for rule in rules.values()}
+    assert verbs - {OPEN, SIGNED_IN} <= set(access.TABLE)
+
+
+@pytest.mark.parametrize("name", WALKERS)
+def test_everybody_gets_through_where_the_table_says_and_nowhere_else(
+    name: str, house: House
+) -> None:
+    browser, person, actor = walker(name)
+    wrong = []
+    for address in ADDRESSES:
+        for method in METHODS:
+            rule = RULES.get(address, {}).get(method)
+            if rule is None and name not in ("nobody", "admin"):
+                continue  # what is not there is not there for anybody
+            browser.cookies.pop("messages", None)
+            path = house.path(address, person)
+            response, written = ask(browser, method, path, rule)
+            expected, happened = expectation(rule, actor, address), outcome(response)
+            if happened not in expected:
+                wrong.append(f"{method} {path}: {happened}, not {' or '.join(sorted(expected))}")
+            elif happened != "let in" and written and address != "sign-out":
+                wrong.append(f"{method} {path}: {happened}, and yet wrote {written}")
+            if name == "admin of another team" and MARK.encode() in response.seen:
+                wrong.append(f"{method} {path}: shows what is another team's")
+            if person is not None and address in ("sign-out", "password"):
+                browser.force_login(person)  # the answer's cookies ended the session
+    assert not wrong, "\n".join(wrong)
+
+
+def expectation(rule: Rule | None, actor: Actor, address: str) -> set[str]:
+    """Return the outcomes that are right."""
+    if rule is None:
+        unknown = {"sign in first"} if actor is ANONYMOUS else {"denied"}
+        return {"not there", *unknown} if address.startswith("api/") or unknown else {"not there"}
+    if address == "sign-out":
+        return {"let in", "sign in first"}  # it ends on the page of signing in
+    if rule.allows(actor):
+        # A run that MLflow does not have, a build that cannot be retried: access was granted.
+        return {"let in", "hidden"} if rule.verb != SIGNED_IN else {"let in"}
+    if actor is ANONYMOUS:
+        return {"sign in first"}
+    # Whoever may not even read an object is not told that there is one.
+    may_read = access.allows(actor, f"{rule.verb.partition('.')[0]}.read", team=TEAM)
+    return {"denied"} if may_read or "team" not in rule.within else {"denied", "hidden"}
+
+
+# --- protected environments, and tokens ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "happens"),
+    [("contributor", "denied"), ("reviewer", "denied"), ("operator", "let in")],
+)
+def test_serving_in_production_needs_an_operator(role: str, happens: str, house: House) -> None:
+    browser, _, _ = walker(role)
+    body = {"model": "a-model", "version": 1, "environment": "production"}
+    response, _ = ask(browser, "POST", "/api/v1/endpoints/serve", Rule("", body=body))
+    assert outcome(response) == happens, response.content
+
+
+def test_a_token_is_held_to_its_scopes_at_every_address(house: House) -> None:
+    owner = factories.person(role="admin")
+    scopes = ["registry.read"]
+    _, secret = factories.token(owner=owner, scopes=scopes)
+    browser = Client(headers={"authorization": f"Bearer {secret}"})
+    wrong = []
+    for address in ADDRESSES:
+        if not address.startswith("api/"):
+            continue
+        for method, rule in RULES.get(address, {}).items():
+            response, written = ask(browser, method, house.path(address, owner), rule)
+            open_to_it = rule.verb in (OPEN, SIGNED_IN, *scopes)
+            if (outcome(response) == "denied") == open_to_it or (not open_to_it and written):
+                wrong.append(f"{method} {address}: {outcome(response)}, wrote {written}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_bad_token_opens_nothing_that_needs_one(house: House) -> None:
+    browser = Client(headers={"authorization": "Bearer my_nonsense"})
+    for address in ADDRESSES:
+        for method, rule in RULES.get(address, {}).items():
+            if rule.verb != OPEN:
+                response, written = ask(browser, method, house.path(address, None), rule)
+                assert outcome(response) == "sign in first", (method, address)
+                assert written == []
