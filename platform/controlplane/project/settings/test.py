@@ -23,4 +23,3 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     "blobs": STORAGES["blobs"],
 }
-STATIC_ROOT = BASE_DIR / "static"  # nothing is collected for tests
