@@ -9,6 +9,9 @@ from typing import Any
 from apps.accounts import selectors
 from apps.accounts.domain import secrets
 from apps.accounts.models import ApiToken, Person, RoleGrant, Team
+from apps.builds.models import Build, Variant
+from apps.endpoints.models import Endpoint, Revision
+from apps.environments.models import Environment
 from apps.registry import blobs
 from apps.registry.models import ModelVersion, RegisteredModel, VersionFile
 from controlplane.kernel import digests
@@ -138,3 +141,91 @@ def version(
     owner.version_count += 1
     owner.save(update_fields=["next_number", "latest_number", "version_count"])
     return made
+
+
+def build(*, version: ModelVersion | None = None, **columns: Any) -> Build:
+    """Return the next build of `version`; one that succeeded, unless told otherwise."""
+    of = version or globals()["version"]()
+    columns = {"state": "succeeded", "ended_at": SystemClock().now(), **columns}
+    number = Build.objects.filter(version=of).count() + 1
+    return Build.objects.create(version=of, number=number, requested_by="factory", **columns)
+
+
+def variant(
+    *, build: Build | None = None, version: ModelVersion | None = None, kind: str = "onnx",
+    **columns: Any,
+) -> Variant:  # fmt: skip
+    """Return a proved variant with a made-up bundle digest; of a new build, unless one is given."""
+    of = build or globals()["build"](version=version)
+    return Variant.objects.create(
+        build=of,
+        version=of.version,
+        kind=kind,
+        **{
+            "bundle_digest": digests.of_bytes(f"{of.pk} {kind}".encode()),
+            "size": 1000,
+            "runtimes": ["onnxruntime", "triton"] if kind != "native" else ["mlflow-pyfunc"],
+            "verdict": "passed",
+            "max_difference": 1e-6,
+            "mean_difference": 1e-7,
+            "agreement": 1.0,
+            "p50_ms": 0.1,
+            "p95_ms": 0.2,
+            "p99_ms": 0.3,
+            "throughput": 1000.0,
+            "memory_mb": 40.0,
+            **columns,
+        },
+    )
+
+
+def endpoint(
+    *, model: RegisteredModel | None = None, environment: str = "dev", **columns: Any
+) -> Endpoint:
+    """Return an endpoint with nothing behind it, due for its first pass."""
+    of = model or globals()["model"]()
+    return Endpoint.objects.create(
+        model=of,
+        environment=Environment.objects.get_or_create(
+            slug=environment, defaults={"title": environment, "rank": 10}
+        )[0],
+        name=of.name,
+        **{"next_reconcile_at": SystemClock().now(), **columns},
+    )
+
+
+def revision(
+    *,
+    endpoint: Endpoint | None = None,
+    variant: Variant | None = None,
+    state: str = "live",
+    ready: int = 1,
+    **columns: Any,
+) -> Revision:
+    """Return the next revision of an endpoint, by default live with `ready` replicas."""
+    of = endpoint or globals()["endpoint"]()
+    serves = variant or globals()["variant"](version=globals()["version"](model=of.model))
+    now = SystemClock().now()
+    last = of.revisions.order_by("-number").first()
+    alive = state == "live"
+    return Revision.objects.create(
+        endpoint=of,
+        number=(last.number if last else 0) + 1,
+        version=serves.version,
+        variant=serves,
+        bundle_digest=serves.bundle_digest,
+        state=state,
+        **{
+            "runtime": "onnxruntime",
+            "state_since": now,
+            "requested_by": "factory",
+            "observed_weight": 100 if alive else 0,
+            "live_at": now if alive else None,
+            "ended_at": now if state in ("retired", "failed") else None,
+            "observed_replicas": [
+                {"index": i, "port": 20_000 + i, "pid": 100 + i, "state": "ready"}
+                for i in range(ready if alive else 0)
+            ],
+            **columns,
+        },
+    )
