@@ -33,8 +33,8 @@ $(VENV)/bin/uv:
 	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
 
 $(READY): requirements.lock pyproject.toml | $(VENV)/bin/uv
-	@echo "Installing $$(grep -c '^[a-z0-9]' requirements.lock) packages from requirements.lock"
-	@$(UV) pip sync --quiet --require-hashes requirements.lock
+	@echo "Installing $$(grep -c '^[a-z0-9]' requirements.lock) packages from requirements.lock, and compiling them"
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	@$(UV) pip install --quiet --no-build-isolation --no-deps --editable .
 	@rm -f $(TORCH) $(TRITON)
 	@touch $@

@@ -77,11 +77,14 @@ def main() -> None:
     parser.add_argument("--url", default=os.environ.get("MODELYARD_URL", "http://127.0.0.1:8000"))
     parser.add_argument("--token", default=os.environ.get("MODELYARD_TOKEN", ""))
     parser.add_argument("--no-traffic", action="store_true")
+    parser.add_argument("--mark", type=Path, help="a file to write once all three serve")
     given = parser.parse_args()
     client = Client(given.url, given.token, patience=90)
     with tempfile.TemporaryDirectory(prefix="modelyard-demo-") as folder:
         served = list(_seed(client, Path(folder)))
     note("Three models are registered, built, optimised and serving.")
+    if given.mark:
+        given.mark.touch()
     if not given.no_traffic:
         _traffic(served)
 

@@ -40,6 +40,11 @@ PASSED = frozenset(  # what a person may say of the stack; its identity is its o
         "MODELYARD_TRITON",
     }
 )
+# A token of the first admin, then the seeding and the traffic, as a person would do them by REST.
+DEMO = (
+    'MODELYARD_TOKEN=$("$0" manage.py token demo) && export MODELYARD_TOKEN '
+    '&& exec "$0" -m controlplane.cli.demo --mark "$1"'
+)
 CONFIGURATION = """[supervisord]
 nodaemon=true
 silent=true
@@ -335,20 +340,24 @@ class Stack:
     def _look_at_demo(self) -> None:
         if not self.demo or not self.serves():
             return
+        mark = self.home.path / "run" / "demo.mark"
         if "demo" not in self._jobs:
+            mark.unlink(missing_ok=True)
             self.board.show("demo", Phase.STARTING)
-            command = (sys.executable, "-m", "controlplane.cli.demo")
-            self._jobs["demo"] = self._launch("demo", command)
-        status = self._jobs["demo"].poll()
-        phase = Phase.STARTING if status is None else Phase.FAILED if status else Phase.READY
+            command = ("/bin/sh", "-c", DEMO, sys.executable, str(mark))
+            self._jobs["demo"] = self._launch("demo", command, MODELYARD_URL=self.at.web_url)
+        failed = self._jobs["demo"].poll()
+        phase = Phase.FAILED if failed else Phase.READY if mark.exists() else Phase.STARTING
         self.board.show("demo", phase, _last_line(self.home.log("demo")))
 
-    def _launch(self, name: str, argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _launch(
+        self, name: str, argv: tuple[str, ...], **environment: str
+    ) -> subprocess.Popen[bytes]:
         """Start a process of our own that ends when we do, even when we are killed."""
         program = Program(
             name=name,
             argv=argv,
-            environment=self._environment(),
+            environment={**self._environment(), **environment},
             cwd=str(parts.ROOT),
             log=self.home.log(name),
         )
