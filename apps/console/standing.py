@@ -95,11 +95,11 @@ def words(view: EndpointView, silent: bool = False) -> str:
     coming = view.coming
     match view.state:
         case EndpointState.STARTING if coming is not None:
-            return f"Starting: v{coming.version.number} {COMING.get(coming.state, coming.state)}"
+            return f"v{coming.version.number} {coming.state}"
         case EndpointState.STARTING:
             return "Nothing was served yet"
         case EndpointState.LIVE if coming is not None:
-            return f"Live, v{coming.version.number} {COMING.get(coming.state, coming.state)}"
+            return f"Live, v{coming.version.number} {coming.state}"
         case EndpointState.LIVE if view.failed is not None:
             return f"Live, v{view.failed.version.number} could not take over"
         case EndpointState.LIVE:

@@ -87,7 +87,11 @@ const lose = () => { lostAt ||= Date.now(); sayLive(); };
 const waiting = new Map();
 function refetch(node) {
   if (waiting.has(node)) return; // several changes in a moment are one look
-  waiting.set(node, setTimeout(() => { waiting.delete(node); if (node.isConnected) htmx.trigger(node, "refetch"); }, 250));
+  waiting.set(node, setTimeout(() => {
+    waiting.delete(node);
+    // A form that somebody is filling in is left alone; its act checks everything again anyway.
+    if (node.isConnected && !(node.contains(document.activeElement) && node.querySelector("form"))) htmx.trigger(node, "refetch");
+  }, 250));
 }
 function changed(topic, hint) {
   for (const node of $$("[data-live]")) {

@@ -75,7 +75,7 @@ def figure(points: Sequence[Point], tolerance: float) -> dict[str, Any] | None:
                 "mode": "markers+text",
                 "x": [p.milliseconds for p in points],
                 "y": [_height(p) for p in points],
-                "text": [p.kind for p in points],
+                "text": _names(points),
                 "textposition": _sides(points),
                 "textfont": {"size": 12},
                 "cliponaxis": False,
@@ -84,8 +84,8 @@ def figure(points: Sequence[Point], tolerance: float) -> dict[str, Any] | None:
                     "color": [_role(p, best) for p in points],
                     "line": {"color": "role:surface", "width": 2},
                 },
-                "customdata": [_said(p) for p in points],
-                "hovertemplate": "%{text}<br>p95 %{x:.3g} ms<br>%{customdata}<extra></extra>",
+                "customdata": [[p.kind, _said(p)] for p in points],
+                "hovertemplate": "%{customdata[0]}<br>p95 %{x:.3g} ms<br>%{customdata[1]}<extra></extra>",
             },
         ],
         "layout": {
@@ -128,9 +128,24 @@ def _role(point: Point, best: Point | None) -> str:
 
 
 def _sides(points: Sequence[Point]) -> list[str]:
-    """Put names to the right, and to the left in the right third of the chart."""
+    """Put names above, to the right of points in the left half and to the left in the other."""
     middle = _middle(points)
-    return ["middle left" if p.milliseconds > middle else "middle right" for p in points]
+    return ["top left" if p.milliseconds > middle else "top right" for p in points]
+
+
+def _names(points: Sequence[Point]) -> list[str]:
+    """Return the names; of points that lie on each other, one says all."""
+    names: list[str] = []
+    for place, point in enumerate(points):
+        near = [p for p in points if _near(p, point)]
+        first = not any(_near(p, point) for p in points[:place])
+        names.append(", ".join(p.kind for p in near) if first else "")
+    return names
+
+
+def _near(one: Point, other: Point) -> bool:
+    sideways = abs(log10(max(one.milliseconds, 1e-4)) - log10(max(other.milliseconds, 1e-4)))
+    return sideways < 0.25 and abs(log10(_height(one)) - log10(_height(other))) < 0.6
 
 
 def _middle(points: Sequence[Point]) -> float:

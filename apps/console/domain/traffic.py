@@ -47,7 +47,7 @@ class Series:
 
 def requests(series: Sequence[Series], step: timedelta) -> dict[str, Any]:
     """Return requests per second by revision."""
-    lines = [_line(s, [m.rate for m in s.moments], fill=len(series) == 1) for s in series]
+    lines = [_line(s, [m.rate for m in s.moments]) for s in series]
     return _figure(lines, series, step, silent=_silent(series, "rate"), floor=1.0)
 
 
@@ -77,9 +77,8 @@ def _line(
     name: str = "",
     role: str = "",
     width: float = 0,
-    fill: bool = False,
 ) -> dict[str, Any]:
-    line: dict[str, Any] = {
+    return {
         "type": "scatter",
         "mode": "lines",
         "name": name or series.name,
@@ -91,10 +90,6 @@ def _line(
             "width": width or (2.5 if series.role == "canary" else 1.5),
         },
     }
-    if fill:
-        line |= {"fill": "tozeroy", "fillcolor": f"role:{role or series.role}", "opacity": 0.9}
-        line.pop("fillcolor")
-    return line
 
 
 def _figure(

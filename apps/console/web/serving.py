@@ -1,6 +1,7 @@
 """Pages of endpoints: the list, and one endpoint with its traffic, its address and a try."""
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ LATELY = 15  # minutes
 MOST_ROWS = 200
 WINDOWS = [(15, "15 min"), (60, "1 h"), (360, "6 h"), (1440, "24 h")]
 LARGEST_BODY = 1024 * 1024
+FLAT_LIST = re.compile(r"\[[^\[\]{}]*\]")
+WHITE = re.compile(r"\s*\n\s*")
 LIST_PARTS = {"list": "endpoints/_endpoint_list.html"}
 PARTS = {
     "head": "endpoints/_endpoint_head.html",
@@ -202,7 +205,7 @@ def _endpoint(request: HttpRequest, actor: Actor, row: Endpoint) -> dict[str, An
         "address": address.infer,
         "curl": address.curl,
         "python": address.python,
-        "sample": json.dumps(address.body, indent=2),
+        "sample": _pretty(address.body),
         "sample_note": _sample_note(view),
         "can": _can(actor, row),
         "topics": [f"endpoint/{row.public_id}"],
@@ -372,7 +375,7 @@ def _ask(actor: Actor, row: Endpoint, asked: str) -> Answer:
         ok=True,
         milliseconds=made.milliseconds,
         revision=made.revision,
-        text=json.dumps(made.body, indent=2),
+        text=_pretty(made.body),
         outputs=[_output(t) for t in made.body.get("outputs", [])],
     )
 
@@ -389,6 +392,11 @@ def _parsed(asked: str) -> Mapping[str, Any]:
     if not isinstance(body, dict) or not isinstance(body.get("inputs"), list):
         raise Invalid('The request has no "inputs".', remedy="Begin from the filled-in example.")
     return body
+
+
+def _pretty(body: Mapping[str, Any]) -> str:
+    """Return JSON with one line for each list of plain values: a tensor is not a column."""
+    return FLAT_LIST.sub(lambda m: WHITE.sub(" ", m[0]), json.dumps(body, indent=2))
 
 
 def _output(tensor: Mapping[str, Any]) -> Output:

@@ -38,6 +38,8 @@ class Row:
 
 def summary(compared: Comparison) -> str:
     """Return the answer before the table."""
+    if compared.left.number == compared.right.number:
+        return "This is one and the same version. Choose another to hold it against."
     if compared.same_bytes:
         return "They hold the same bytes."
     match compared.callable:
@@ -80,6 +82,8 @@ def _short(value: Any) -> str:
         shown = ", ".join(str(v) for v in value[:8])
         return shown + (f" and {len(value) - 8} more" if len(value) > 8 else "")
     text = str(value)
+    if text.startswith("sha256:"):
+        return text[: len("sha256:") + 12] + "…"
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
