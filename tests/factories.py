@@ -155,7 +155,7 @@ def variant(
     *, build: Build | None = None, version: ModelVersion | None = None, kind: str = "onnx",
     **columns: Any,
 ) -> Variant:  # fmt: skip
-    """Return a proved variant with a made-up bundle digest; of a new build, unless one is given."""
+    """Return a proved variant with a made-up digest; of a new build, unless one is given."""
     of = build or globals()["build"](version=version)
     return Variant.objects.create(
         build=of,

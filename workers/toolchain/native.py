@@ -88,7 +88,8 @@ def load(files: Path, format: str, inputs: Signature) -> Native:
         raise BuildFailed(
             "build.library_missing",
             f"The model needs the Python module {error.name}, which is not installed here.",
-            f"Install {error.name} where the builds run, or register the model as ONNX.",
+            f"Install {error.name} where the builds run (for torch: the extra modelyard[torch]), "
+            "or register the model as ONNX.",
         ) from error
     except Exception as error:
         raise BuildFailed(

@@ -6,6 +6,7 @@ Python's own unpickler with every imported name replaced by an inert stand-in, s
 the names that loading the file would import, in the order in which it would.
 """
 
+import _compat_pickle
 import pickle
 import zipfile
 from collections.abc import Iterator
@@ -174,7 +175,7 @@ class _Follower(pickle._Unpickler):  # type: ignore[name-defined, misc]
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
 
     def __init__(self, stream: BinaryIO, walk: Walk) -> None:
-        super().__init__(stream, fix_imports=False)
+        super().__init__(stream)
         self.handle, self.walk = stream, walk
         self.array = type("Inert", (_Inert,), {"origin": ARRAY})
 
@@ -194,7 +195,12 @@ class _Follower(pickle._Unpickler):  # type: ignore[name-defined, misc]
             ) from error
 
     def find_class(self, module: Any, name: Any) -> Any:
-        """Remember the name, and answer with something that does nothing."""
+        """Remember the name as the loader will read it, and answer with what does nothing."""
+        if self.proto < 3:  # names of Python 2 stand for their successors
+            if (module, name) in _compat_pickle.NAME_MAPPING:
+                module, name = _compat_pickle.NAME_MAPPING[(module, name)]
+            else:
+                module = _compat_pickle.IMPORT_MAPPING.get(module, module)
         self.walk.saw(str(module), str(name))
         if (module, name) == ("numpy", "dtype"):
             return np.dtype  # its constructor describes memory and runs nothing

@@ -99,9 +99,3 @@ class StartBuild(Command):
         help_text="The id of a completed upload with held-out inputs (.csv, .npy, .json).",
     )
     reason = serializers.CharField(required=False, allow_blank=True, max_length=2000)
-
-
-class Reasoned(Command):
-    """A verb that needs nothing but, perhaps, a reason."""
-
-    reason = serializers.CharField(required=False, allow_blank=True, max_length=2000)

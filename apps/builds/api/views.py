@@ -6,9 +6,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.builds import selectors, services
-from apps.builds.api.serializers import BuildAnswer, LogAnswer, Reasoned, StartBuild
+from apps.builds.api.serializers import BuildAnswer, LogAnswer, StartBuild
 from apps.builds.domain.states import BuildState
-from controlplane.http.api import Resource
+from controlplane.http.api import Reasoned, Resource
 from controlplane.http.openapi import describe
 from controlplane.kernel.errors import Invalid
 
