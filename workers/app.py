@@ -18,7 +18,7 @@ from controlplane.project import checks
 app = Celery("modelyard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["workers"], related_name="tasks")
-app.conf.imports = ["workers.heartbeat"]
+app.conf.imports = ["workers.heartbeat", "workers.recovery"]
 
 app.conf.beat_schedule = {
     "sweep": {"task": "workers.sweep", "schedule": 1.0, "options": {"expires": 3}},
