@@ -81,6 +81,13 @@ def test_a_server_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in str(planned("onnxruntime").environment)
 
 
+@pytest.mark.parametrize("runtime", list(runtimes.RUNTIMES))
+def test_a_server_reports_to_nobody(runtime: str) -> None:
+    environment = planned(runtime).environment
+    assert environment["ORT_DISABLE_TELEMETRY"] == "1"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
 def test_triton_is_told_what_the_model_takes() -> None:
     text = repository.configuration(
         name="churn",

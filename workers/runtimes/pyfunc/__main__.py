@@ -8,8 +8,6 @@ from workers.runtimes.oip import bundle, options
 from workers.runtimes.oip.problem import Problem
 from workers.runtimes.pyfunc import environment
 
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-
 
 def main(argv: list[str]) -> None:
     """Replace this process by the server, or leave the reason why that is not possible."""
@@ -23,7 +21,7 @@ def main(argv: list[str]) -> None:
         sys.exit(gave_up.status)
     path = str(environments.code(told.home, ["oip", "pyfunc"]))
     command = [str(python), "-m", "workers.runtimes.pyfunc.server", *argv]
-    os.execve(python, command, os.environ | QUIET | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"})  # noqa: S606
+    os.execve(python, command, os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"})  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ class LocalJobs:
     def _launch(self, folder: Path) -> None:
         with (folder / "log").open("ab") as log:
             try:
-                process = subprocess.Popen(
+                process = subprocess.Popen(  # noqa: S603 - our own program
                     [*self.program, str(folder), str(self.home)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -207,6 +207,7 @@ class LocalJobs:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",  # the same input gives the same bundle
             "OMP_NUM_THREADS": "1",
+            "ORT_DISABLE_TELEMETRY": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
             "MODELYARD_INSTANCE": self.instance,

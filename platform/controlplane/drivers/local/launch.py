@@ -131,6 +131,10 @@ def _environment(settings: Mapping[str, int]) -> dict[str, str]:
         **{name: os.environ[name] for name in INHERITED if name in os.environ},
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",  # a folder named like a module below `cwd` must not be imported
+        # ONNX Runtime and MLflow report home by default; what is served here is nobody's business.
+        "ORT_DISABLE_TELEMETRY": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
