@@ -32,13 +32,9 @@ DATABASES = (postgres.NAME, "mlflow")
 SLOW_PARTS = frozenset({"mlflow"})  # the main job can be done before these are up
 STORES = frozenset({"postgres", "valkey"})  # stopped after everything that writes to them
 PROBE_AGAIN = 10.0  # seconds between probes of a part that works
-PASSED = frozenset(  # what a person may say of the stack; its identity is its own
-    {
-        *("MODELYARD_MODE", "MODELYARD_LOG", "MODELYARD_TIME_ZONE", "MODELYARD_HOSTS"),
-        *("MODELYARD_SECRET_KEY", "MODELYARD_SECRET_KEY_FILE", "MODELYARD_DEMO_PASSWORD"),
-        *("MODELYARD_PUBLIC_URL", "MODELYARD_SERVING_URL", "MODELYARD_UPLOAD_LIMIT"),
-        "MODELYARD_TRITON",
-    }
+IDENTITY = frozenset(  # of another stack, perhaps; ours has its own
+    f"MODELYARD_{name}"
+    for name in ("HOME", "INSTANCE", "PART", "GROUP", "SUPERVISOR", "ENVOY_ADMIN", "URL", "TOKEN")
 )
 # A token of the first admin, then the seeding and the traffic, as a person would do them by REST.
 DEMO = (
@@ -408,9 +404,7 @@ def _needed(part: Part) -> str:
 
 def _may_pass(name: str) -> bool:
     """Keep another stack's identity out of ours, and what would compile all code anew."""
-    if name.startswith("MODELYARD_"):
-        return name in PASSED
-    return name != "PYTHONDONTWRITEBYTECODE"
+    return name not in IDENTITY and name != "PYTHONDONTWRITEBYTECODE"
 
 
 def _is_part(process: psutil.Process, name: str) -> bool:
