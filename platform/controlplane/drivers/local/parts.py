@@ -23,6 +23,11 @@ BEAT_MARK = "beat.mark"  # written in run/ whenever beat sends a sweep
 MARK_SECONDS = 60.0  # a worker busy with long passes is not a dead one
 
 
+IMPORTING = 10  # seconds; a part in Python that cannot be imported is found out in less
+# Our own checks run in every process; all of Django's would import every page into a worker.
+CELERY = {"CELERY_SKIP_CHECKS": "true"}
+
+
 class Needs(Enum):
     """What must be there before a part can start."""
 
@@ -85,6 +90,7 @@ class Part:
         needs: What must be there first.
         where: What a person may open or connect to; "" when there is nothing.
         environment: Added to the stack's environment.
+        start_seconds: What ends sooner has failed to start, and is retried ever more slowly.
         stop_signal: What asks it to end at once, but cleanly.
         stop_seconds: How long that may take.
     """
@@ -95,6 +101,7 @@ class Part:
     needs: Needs = Needs.NOTHING
     where: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    start_seconds: int = 2
     stop_signal: str = "TERM"
     stop_seconds: int = 10
 
@@ -166,6 +173,7 @@ def _mlflow(home: Home, at: Addresses) -> Part:
         ),
         healthy=lambda pid: probes.answers(f"{at.mlflow_url}/health"),
         needs=Needs.DATABASE,
+        start_seconds=IMPORTING,
         where=at.mlflow_url,
         environment={
             # The job runner and its seven consumers would take 700 MB for nothing we use.
@@ -203,6 +211,7 @@ def _web(at: Addresses) -> Part:
         ),
         healthy=lambda pid: probes.answers(f"{at.web_url}/readyz"),
         needs=Needs.SCHEMA,
+        start_seconds=IMPORTING,
         where=at.web_url,
     )
 
@@ -216,7 +225,9 @@ def _worker(home: Home) -> Part:
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         ),
         healthy=partial(_works, home),
+        environment=CELERY,
         needs=Needs.SCHEMA,
+        start_seconds=IMPORTING,
         stop_seconds=15,
     )
 
@@ -229,7 +240,9 @@ def _beat(home: Home) -> Part:
             *("--schedule", str(home.path / "run" / "beat-schedule"), "--pidfile", ""),
         ),
         healthy=partial(_beats, home),
+        environment=CELERY,
         needs=Needs.SCHEMA,
+        start_seconds=IMPORTING,
     )
 
 

@@ -288,6 +288,7 @@ class Stack:
             environment={**self._environment(), **part.environment},
             cwd=parts.ROOT,
             log=self.home.log(part.name),
+            start_seconds=part.start_seconds,
             retries=1000,
             stop_seconds=part.stop_seconds,
             stop_signal=part.stop_signal,
