@@ -83,12 +83,6 @@ class CreateToken(Command):
     days = serializers.IntegerField(min_value=1, max_value=MAX_DAYS, default=DEFAULT_DAYS)
 
 
-class Reasoned(Command):
-    """A verb that takes nothing but a reason."""
-
-    reason = serializers.CharField(max_length=2000, allow_blank=True, default="")
-
-
 class PersonAnswer(serializers.ModelSerializer[Person]):
     """Somebody who signs in."""
 

@@ -17,12 +17,11 @@ from apps.accounts.api.serializers import (
     NewPersonAnswer,
     NewTokenAnswer,
     PersonAnswer,
-    Reasoned,
     TeamAnswer,
     TokenAnswer,
     shown,
 )
-from controlplane.http.api import Resource
+from controlplane.http.api import Reasoned, Resource
 from controlplane.http.openapi import describe
 from controlplane.kernel.clock import SystemClock
 

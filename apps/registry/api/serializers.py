@@ -5,12 +5,12 @@ second, and REST framework's field by field rendering would take longer than the
 declared fields are what the OpenAPI document says; a test holds the two together.
 """
 
-from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
 from rest_framework import serializers
 
+from apps.registry.api import shown
 from apps.registry.domain.kinds import Door, Format, MirrorState, RiskTier
 from apps.registry.domain.states import VersionState
 from apps.registry.models import ModelVersion, RegisteredModel, Upload, UploadState
@@ -47,24 +47,8 @@ class ModelAnswer(serializers.Serializer[RegisteredModel]):
 
     def to_representation(self, instance: RegisteredModel) -> dict[str, Any]:
         """Return the model as JSON."""
-        return {
-            "id": instance.public_id,
-            "name": instance.name,
-            "team": instance.team.slug,
-            "risk_tier": instance.risk_tier,
-            "task": instance.task,
-            "description": instance.description,
-            "card": instance.card,
-            "tolerance": instance.tolerance,
-            "min_agreement": instance.min_agreement,
-            "version_count": instance.version_count,
-            "latest_version": instance.latest_number,
-            "aliases": {a.name: a.version.number for a in instance.aliases.all()},
-            "archived": instance.archived_at is not None,
-            "created_by": instance.created_by,
-            "created_at": _time(instance.created_at),
-            "changed_at": _time(instance.changed_at),
-        }
+        aliases = {alias.name: alias.version.number for alias in instance.aliases.all()}
+        return shown.model(instance, team=instance.team.slug, aliases=aliases)
 
 
 class MirrorAnswer(serializers.Serializer[Any]):
@@ -111,37 +95,8 @@ class VersionAnswer(serializers.Serializer[ModelVersion]):
 
     def to_representation(self, instance: ModelVersion) -> dict[str, Any]:
         """Return the version as JSON."""
-        return {
-            "id": instance.public_id,
-            "model": instance.model.name,
-            "number": instance.number,
-            "semver": instance.semver,
-            "state": instance.state,
-            "door": instance.door,
-            "format": instance.format,
-            "framework": instance.framework,
-            "inputs": instance.inputs,
-            "outputs": instance.outputs,
-            "facts": instance.facts,
-            "metrics": instance.metrics,
-            "params": instance.params,
-            "tags": instance.tags,
-            "aliases": [alias.name for alias in instance.aliases.all()],
-            "description": instance.description,
-            "dataset": instance.dataset,
-            "dataset_digest": instance.dataset_digest,
-            "trained_at": _time(instance.trained_at),
-            "run_id": instance.run_id,
-            "git_commit": instance.git_commit,
-            "source": instance.source,
-            "digest": instance.manifest_digest,
-            "duplicate_of": instance.duplicate_of,
-            "size": instance.size,
-            "mirror": {"state": instance.mirror_state, "problem": instance.mirror_problem},
-            "registered_by": instance.registered_by,
-            "created_at": _time(instance.created_at),
-            "changed_at": _time(instance.changed_at),
-        }
+        aliases = [alias.name for alias in instance.aliases.all()]
+        return shown.version(instance, model=instance.model.name, aliases=aliases)
 
 
 class FileAnswer(serializers.Serializer[Any]):
@@ -215,8 +170,8 @@ class UploadAnswer(serializers.Serializer[Upload]):
             "sha256": instance.sha256,
             "inspected": instance.facts.get("inspected"),
             "problem": instance.facts.get("problem"),
-            "expires_at": _time(instance.expires_at),
-            "created_at": _time(instance.created_at),
+            "expires_at": shown.time(instance.expires_at),
+            "created_at": shown.time(instance.created_at),
         }
 
 
@@ -306,12 +261,6 @@ class EditModel(Command):
     min_agreement = serializers.FloatField(min_value=0, max_value=1, required=False)
 
 
-class Reasoned(Command):
-    """The body of a verb that may say why."""
-
-    reason = serializers.CharField(max_length=2000, required=False, allow_blank=True)
-
-
 class EditVersion(Command):
     """The body of "edit a version": what is not sent stays."""
 
@@ -370,7 +319,3 @@ class BeginUpload(Command):
 def upload_address(upload: Upload) -> str:
     """Return where REST shows the upload."""
     return reverse("api-upload", args=[upload.public_id])
-
-
-def _time(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment is not None else None

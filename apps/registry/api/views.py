@@ -17,7 +17,7 @@ from apps.registry.domain import details as described
 from apps.registry.domain.details import Details
 from apps.registry.models import ModelVersion
 from apps.registry.services import Registered, UploadedPath
-from controlplane.http.api import Resource
+from controlplane.http.api import Reasoned, Resource
 from controlplane.http.openapi import describe
 from controlplane.http.rendering import QuickJSON
 from controlplane.kernel.digests import CHUNK
@@ -81,20 +81,20 @@ class Model(RegistryResource):
 class ModelArchive(RegistryResource):
     """Taking a model out of the lists."""
 
-    @describe("Archive a model", command=shapes.Reasoned, answer=shapes.ModelAnswer)
+    @describe("Archive a model", command=Reasoned, answer=shapes.ModelAnswer)
     def post(self, request: Request, name: str) -> Response:
         """Archive it."""
-        services.archive_model(actor=self.actor, name=name, **self.command(shapes.Reasoned))
+        services.archive_model(actor=self.actor, name=name, **self.command(Reasoned))
         return _model(self, name)
 
 
 class ModelRestore(RegistryResource):
     """Bringing a model back."""
 
-    @describe("Restore a model", command=shapes.Reasoned, answer=shapes.ModelAnswer)
+    @describe("Restore a model", command=Reasoned, answer=shapes.ModelAnswer)
     def post(self, request: Request, name: str) -> Response:
         """Restore it."""
-        services.restore_model(actor=self.actor, name=name, **self.command(shapes.Reasoned))
+        services.restore_model(actor=self.actor, name=name, **self.command(Reasoned))
         return _model(self, name)
 
 
@@ -186,10 +186,10 @@ class Version(RegistryResource):
 class VersionArchive(RegistryResource):
     """Taking a version out of use."""
 
-    @describe("Archive a version", command=shapes.Reasoned, answer=shapes.VersionAnswer)
+    @describe("Archive a version", command=Reasoned, answer=shapes.VersionAnswer)
     def post(self, request: Request, name: str, number: int) -> Response:
         """Archive it."""
-        given = self.command(shapes.Reasoned)
+        given = self.command(Reasoned)
         return _version(
             self, services.archive_version(actor=self.actor, model=name, number=number, **given)
         )
@@ -198,10 +198,10 @@ class VersionArchive(RegistryResource):
 class VersionRestore(RegistryResource):
     """Bringing a version back."""
 
-    @describe("Restore a version", command=shapes.Reasoned, answer=shapes.VersionAnswer)
+    @describe("Restore a version", command=Reasoned, answer=shapes.VersionAnswer)
     def post(self, request: Request, name: str, number: int) -> Response:
         """Restore it."""
-        given = self.command(shapes.Reasoned)
+        given = self.command(Reasoned)
         return _version(
             self, services.restore_version(actor=self.actor, model=name, number=number, **given)
         )

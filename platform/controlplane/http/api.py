@@ -59,6 +59,12 @@ class Command(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class Reasoned(Command):
+    """The body of a verb that takes nothing but, perhaps, a reason."""
+
+    reason = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+
+
 class StrictJSON(BaseParser):
     """JSON as RFC 8259 has it: no NaN, no doubled names, nothing a database cannot hold."""
 

@@ -15,7 +15,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from controlplane.http.api import Resource
+from controlplane.http.api import Command, Resource
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Body = type[serializers.BaseSerializer[Any]] | serializers.BaseSerializer[Any] | Any
@@ -102,6 +102,10 @@ class ActorScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
     target_class = "apps.accounts.authentication.ActorAuthentication"
     name = ["token", "session"]  # noqa: RUF012
 
+    def get_security_requirement(self, auto_schema: AutoSchema) -> Any:
+        """Return that either is enough."""
+        return [{"token": []}, {"session": []}]
+
     def get_security_definition(self, auto_schema: AutoSchema) -> Any:
         """Return the two ways."""
         return [
@@ -172,6 +176,13 @@ class Schema(AutoSchema):
                 },
             )
         return operation
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        """Say of the body of a verb that it takes nothing else."""
+        found = super()._map_basic_serializer(serializer, direction)
+        if isinstance(serializer, Command):
+            found["additionalProperties"] = False
+        return found
 
     def _problem_reference(self) -> Any:
         component = self.resolve_serializer(ProblemAnswer, "response")

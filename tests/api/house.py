@@ -1,0 +1,74 @@
+"""One object of each kind, for tests that walk every address."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+from apps.accounts.models import Person
+from apps.builds.models import Build
+from apps.endpoints.models import Endpoint, EndpointKey
+from apps.environments.models import Environment
+from apps.registry.models import Alias, Upload
+from controlplane.kernel.clock import SystemClock
+from tests import factories
+
+TEAM, ENVIRONMENT = "fraud", "dev"
+MARK = "only-for-the-eyes-of-fraud"
+
+
+@dataclass(frozen=True)
+class House:
+    """One object of each kind, of team fraud, in dev."""
+
+    values: dict[str, str]
+
+    def path(self, address: str, person: Person | None) -> str:
+        """Return `address` with its parts filled in; tokens and uploads are the reader's own."""
+        values = dict(self.values)
+        if person is not None and "<str:token_id>" in address:
+            values["token_id"] = factories.token(owner=person)[0].public_id
+        if person is not None and "<str:upload_id>" in address:
+            values["upload_id"] = an_upload(person).public_id
+        if address.startswith("endpoints/<str:environment>"):
+            values["name"] = "a-model"
+        return "/" + re.sub(r"<\w+:(\w+)>", lambda found: values[found[1]], address)
+
+
+def an_upload(person: Person | None) -> Upload:
+    later = SystemClock().now() + timedelta(days=1)
+    return Upload.objects.create(owner=person, filename="m.onnx", size=3, expires_at=later)
+
+
+def build() -> House:
+    """Return a house that was just built."""
+    team = factories.team(slug=TEAM)
+    model = factories.model(name="a-model", team=team, description=MARK)
+    version = factories.version(model=model, files={"m.pkl": MARK.encode()}, description=MARK)
+    factories.version(model=model, files={"m.pkl": b"other bytes"})
+    Alias.objects.create(model=model, name="candidate", version=version)
+    a_build = Build.objects.create(version=version, number=1, requested_by=MARK, state="cancelled")
+    dev = Environment.objects.get(slug=ENVIRONMENT)
+    endpoint = Endpoint.objects.create(model=model, environment=dev, name=model.name)
+    key = EndpointKey.objects.create(endpoint=endpoint, name=MARK, created_by="x")
+    factories.person(role="admin")  # so that nobody in the test is the last admin
+    somebody = factories.person(username="somebody")
+    grant = factories.grant(person=somebody, team=team, environment=ENVIRONMENT)
+    return House(
+        {
+            "name": model.name,
+            "number": str(version.number),
+            "alias": "candidate",
+            "path": "m.pkl",
+            "upload_id": an_upload(None).public_id,
+            "build_id": a_build.public_id,
+            "public_id": a_build.public_id,
+            "endpoint_id": endpoint.public_id,
+            "key_id": key.public_id,
+            "key": key.public_id,
+            "environment": ENVIRONMENT,
+            "slug": ENVIRONMENT,
+            "username": somebody.username,
+            "grant_id": grant.public_id,
+            "token_id": factories.token(owner=somebody)[0].public_id,
+        }
+    )
