@@ -22,14 +22,14 @@ def free_port() -> int:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Run a server, and yield its address with the prefix."""
+    """Run a server, and yield its address."""
     port = free_port()
     command = [
         sys.executable, "-m", "mlflow", "server",
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
         "--artifacts-destination", str(folder / "artifacts"),
         "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--static-prefix", "/mlflow",
+        "--workers", "1",
     ]  # fmt: skip
     environment = {
         **os.environ,
@@ -41,7 +41,7 @@ def serving(folder: Path) -> Iterator[str]:
         server = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True
         )
-    url = f"http://127.0.0.1:{port}/mlflow"
+    url = f"http://127.0.0.1:{port}"
     try:
         _wait(url, server, folder / "server.log")
         yield url

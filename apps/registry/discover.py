@@ -136,8 +136,8 @@ def _adopt_aliases(model: StoredModel) -> None:
 
 
 def _is_behind(model: str) -> bool:
-    waiting = (MirrorState.PENDING, MirrorState.ADOPTING)
-    return ModelVersion.objects.filter(model__name=model, mirror_state__in=waiting).exists()
+    rows = ModelVersion.objects.filter(model__name=model, mirror_state=MirrorState.PENDING)
+    return rows.exists()
 
 
 def _batches(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:

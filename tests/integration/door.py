@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from django.db import connections
 
-from apps.registry.door import proxy
+from apps.registry.door import proxy, upstream
 from apps.registry.models import ModelVersion
 from apps.registry.ports import ModelStore
 from apps.registry.reconcile import VersionReconciler
@@ -44,6 +44,8 @@ def open_door() -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+        upstream.client().close()
+        upstream.client.cache_clear()
         connections.settings["default"]["CONN_MAX_AGE"] = age
 
 

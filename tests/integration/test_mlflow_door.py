@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from django.conf import settings as settings_of
+from django.db import connections
 from django.test import Client
 from pytest_django.fixtures import Settings
 from sklearn.datasets import load_breast_cancer
@@ -176,19 +177,45 @@ def test_both_doors_number_one_model_in_turn(
     name = unique("both")
     made_here(tmp_path, name)
     with worker(store, tmp_path):
-        said = json.loads(client(LOG_MODEL, door, secret, name).splitlines()[-1])
-        assert int(said["version"]) == 2
-        register(tmp_path, name, seed=2)
-        said = json.loads(client(LOG_MODEL, door, secret, name).splitlines()[-1])
-        assert int(said["version"]) == 4
-        until(lambda: not ModelVersion.objects.exclude(mirror_state="mirrored").exists())
+        for number in (2, 4):
+            answer = create_version(door, secret, name, logged_model(door, secret))
+            assert answer.json()["model_version"]["version"] == str(number)
+            register(tmp_path, name, seed=number)
+        settled = ModelVersion.objects.filter(mirror_state="mirrored", manifest_digest__gt="")
+        until(lambda: settled.count() == 5, seconds=30)
     rows = ModelVersion.objects.order_by("number").values_list("number", "door")
-    assert list(rows) == [(1, "rest"), (2, "mlflow"), (3, "rest"), (4, "mlflow")]
-    for number in (1, 3):
-        stored = store.version(name, number)
-        row = ModelVersion.objects.get(number=number)
+    assert list(rows) == [(1, "rest"), (2, "mlflow"), (3, "rest"), (4, "mlflow"), (5, "rest")]
+    for row in ModelVersion.objects.all():
+        stored = store.version(name, row.number)
         assert stored is not None
         assert stored.tags["modelyard.manifest_digest"] == row.manifest_digest
+
+
+def test_many_register_at_once_by_both_doors(
+    door: str, secret: str, store: MlflowStore, tmp_path: Path
+) -> None:
+    name = unique("crowd")
+    made_here(tmp_path, name)
+    places = [logged_model(door, secret) for _ in range(6)]
+
+    def by_rest(seed: int) -> None:
+        try:
+            register(tmp_path, name, seed=seed)
+        finally:
+            connections.close_all()
+
+    with worker(store, tmp_path), ThreadPoolExecutor(6) as crowd:
+        sent = [crowd.submit(create_version, door, secret, name, place) for place in places]
+        kept = [crowd.submit(by_rest, seed) for seed in range(2, 6)]
+        assert [made.result(60).status_code for made in sent] == [200] * 6
+        assert [made.result(60) for made in kept] == [None] * 4
+        settled = ModelVersion.objects.filter(mirror_state="mirrored")
+        until(lambda: settled.count() == 11, seconds=60)
+    assert {v.number for v in ModelVersion.objects.all()} == set(range(1, 12))
+    for row in ModelVersion.objects.all():
+        stored = store.version(name, row.number)
+        assert stored is not None
+        assert stored.tags["modelyard.version"] == row.public_id
 
 
 def test_registering_waits_for_what_is_on_its_way_and_says_so(
@@ -512,7 +539,7 @@ def logged_model(door: str, secret: str) -> str:
     path = urlsplit(info["artifact_uri"]).path.strip("/")
     sent = httpx.put(
         f"{door}/api/2.0/mlflow-artifacts/artifacts/{path}/MLmodel",
-        content=b"flavors: {python_function: {loader_module: x}}",
+        content=b"flavors: {python_function: {loader_module: x}}\n# " + info["model_id"].encode(),
         headers={"Authorization": f"Bearer {secret}"},
     )
     assert sent.status_code == 200

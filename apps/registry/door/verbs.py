@@ -87,11 +87,19 @@ def _create_version(actor: Actor, body: Body, pass_on: Pass) -> Answer:
     name = _text(body, "name")
     _refuse_bad_source(_text(body, "source"))
     row = _model_to_register_in(actor, name, _tags(body).get(TEAM_TAG, ""))
-    with numbering.held(name):
-        _wait_for_numbers(row)
-        answer = pass_on()
-        if answer.status != 200:
-            return answer
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        with numbering.held(name):
+            missing = _missing_in_mlflow(row)
+            if missing is None:
+                return _number_and_adopt(actor, name, pass_on)
+        _refuse_to_wait(missing, overdue=time.monotonic() > give_up)
+        time.sleep(PAUSE)  # without the lock: the mirror needs it to bring the version there
+
+
+def _number_and_adopt(actor: Actor, name: str, pass_on: Pass) -> Answer:
+    answer = pass_on()
+    if answer.status == 200:
         made = json.loads(answer.content)["model_version"]
         services.adopt(
             actor=actor,
@@ -192,37 +200,38 @@ def _model_to_register_in(actor: Actor, name: str, team: str) -> RegisteredModel
     return row
 
 
-def _wait_for_numbers(row: RegisteredModel) -> None:
-    """Return when MLflow's next number is ours too.
+def _missing_in_mlflow(row: RegisteredModel) -> ModelVersion | None:
+    """Return the first version whose number MLflow would give to another; None when all is well.
+
+    The caller holds the model's numbers.
+    """
+    highest = _highest(row)
+    row.refresh_from_db(fields=["next_number"])
+    if highest + 1 >= row.next_number:
+        return None
+    return ModelVersion.objects.filter(model=row, number__gt=highest).order_by("number").first()
+
+
+def _refuse_to_wait(version: ModelVersion, *, overdue: bool) -> None:
+    """Refuse when `version` cannot get to MLflow, or has taken too long.
 
     Raises:
-        Transient: Versions that were registered here are still on their way to MLflow.
-        Conflict: One of them cannot get there.
+        Conflict: It is parked.
+        Transient: It is still on its way.
     """
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        highest = _highest(row)
-        row.refresh_from_db(fields=["next_number"])
-        if highest + 1 >= row.next_number:
-            return
-        missing = ModelVersion.objects.filter(model=row, number__gt=highest).order_by("number")
-        first = missing.first()
-        if first is None:
-            return
-        if first.mirror_state not in (MirrorState.PENDING, MirrorState.ADOPTING):
-            raise Conflict(
-                f"Version {first.number} of {row.name} could not be brought to MLflow: "
-                f"{first.mirror_problem}",
-                remedy="Mend that on its page, or register by Modelyard's REST API.",
-                code="mlflow.numbers_differ",
-            )
-        if time.monotonic() > give_up:
-            raise Transient(
-                f"Version {first.number} of {row.name} is still on its way to MLflow.",
-                remedy="Try again in a few seconds.",
-                code="mlflow.mirror_behind",
-            )
-        time.sleep(PAUSE)
+    named = f"Version {version.number} of {version.model.name}"
+    if version.mirror_state not in (MirrorState.PENDING, MirrorState.ADOPTING):
+        raise Conflict(
+            f"{named} could not be brought to MLflow: {version.mirror_problem}",
+            remedy="Mend that on its page, or register by Modelyard's REST API.",
+            code="mlflow.numbers_differ",
+        )
+    if overdue:
+        raise Transient(
+            f"{named} is still on its way to MLflow.",
+            remedy="Try again in a few seconds.",
+            code="mlflow.mirror_behind",
+        )
 
 
 def _highest(row: RegisteredModel) -> int:
