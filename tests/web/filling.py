@@ -6,6 +6,8 @@ For tests of pages at 1 and at 50 rows, and for looking at full pages.
 import random
 from datetime import timedelta
 
+from django.db import transaction
+
 from apps.accounts.models import Team
 from apps.audit import services as audit
 from apps.builds.models import Build, BuildLogChunk, BuildStep, Variant
@@ -17,7 +19,6 @@ from apps.registry.models import Alias, ModelVersion, RegisteredModel
 from controlplane.db.live import announce
 from controlplane.kernel.actor import Actor, ActorKind, worker
 from controlplane.kernel.clock import SystemClock
-from django.db import transaction
 from tests import factories
 
 INPUTS = [{"name": "X", "datatype": "FP32", "shape": [-1, 30]}]
@@ -77,7 +78,9 @@ def environments() -> list[Environment]:
         Environment.objects.get_or_create(
             slug=slug, defaults={"title": title, "rank": rank, "protected": protected}
         )[0]
-        for rank, (slug, title, protected) in enumerate([*made, ("production", "Production", True)])
+        for rank, (slug, title, protected) in enumerate(
+            [*made, ("production", "Production", True)]
+        )
     ]
 
 
@@ -115,7 +118,9 @@ def version(owner: RegisteredModel, number: int) -> ModelVersion:
         description="Retrained on October." if number > 1 else "",
         facts={"estimator": "RandomForestClassifier", "classes": [0, 1]},
     )
-    _record(ADA, "registry.version.register", f"version/{made.public_id}", f"{owner.name} v{number}")
+    _record(
+        ADA, "registry.version.register", f"version/{made.public_id}", f"{owner.name} v{number}"
+    )
     return made
 
 
@@ -145,7 +150,9 @@ def build(owner: ModelVersion, *, number: int = 1, state: str = "succeeded") -> 
     _steps(made, now)
     if state == "succeeded":
         _variants(made)
-    _record(BUILDER, "builds.start", f"build/{made.public_id}", f"{owner.model.name} v{owner.number}")
+    _record(
+        BUILDER, "builds.start", f"build/{made.public_id}", f"{owner.model.name} v{owner.number}"
+    )
     return made
 
 
@@ -201,7 +208,7 @@ def revision(
 
 def windows_of(owner: Endpoint, *, minutes: int = 14) -> None:
     """Let an endpoint have had requests, with a silent stretch in the middle."""
-    noise = random.Random(owner.pk)  # noqa: S311
+    noise = random.Random(owner.pk)
     now = windows.floor(SystemClock().now())
     live = owner.revisions.order_by("-number").first()
     assert live is not None

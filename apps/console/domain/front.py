@@ -6,6 +6,7 @@ from math import log10
 from typing import Any
 
 SMALLEST = 1e-9  # where "no difference at all" stands on a logarithmic axis
+HOVER = "%{customdata[0]}<br>p95 %{x:.3g} ms<br>%{customdata[1]}<extra></extra>"
 AXIS = {"showline": False, "zeroline": False}
 
 
@@ -85,7 +86,7 @@ def figure(points: Sequence[Point], tolerance: float) -> dict[str, Any] | None:
                     "line": {"color": "role:surface", "width": 2},
                 },
                 "customdata": [[p.kind, _said(p)] for p in points],
-                "hovertemplate": "%{customdata[0]}<br>p95 %{x:.3g} ms<br>%{customdata[1]}<extra></extra>",
+                "hovertemplate": HOVER,
             },
         ],
         "layout": {

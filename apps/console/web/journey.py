@@ -208,9 +208,10 @@ def _serve(
     passed = [v for v in servable if v.verdict == "passed" and v.p95_ms is not None]
     original = [v for v in servable if v.kind == "native"]
     best = min(passed, key=lambda v: v.p95_ms or 0.0, default=next(iter(original), None))
+    choices = [_where(actor, row, e) for e in where]
     return ServeChoices(
         variants=[VariantChoice(v.kind, _numbers(v), v is best) for v in servable],
-        environments=[_where(actor, row, e) for e in where],
+        environments=choices if any(not c.denied for c in choices) else [],
         runtimes=sorted({str(r) for v in servable for r in v.runtimes}),
         reason=_why_not(row, made),
     )
