@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 from django.conf import settings
 
+from apps.accounts import services as accounts
 from apps.builds import services as builds
 from apps.builds.models import Build
 from apps.builds.reconcile import BuildReconciler
@@ -27,6 +28,7 @@ from controlplane.drivers.local.servers import LocalServers
 from controlplane.drivers.local.supervisor import Supervisor
 from controlplane.drivers.mlflow.store import MlflowStore
 from controlplane.drivers.oci.layout import OciLayout
+from controlplane.http import idempotency
 from controlplane.kernel.errors import Transient
 from workers.loop import Kind
 
@@ -139,3 +141,5 @@ def tidy(now: datetime) -> None:
     if now.minute < 5:  # once an hour: it looks at every blob
         blobs.drop_unused(now=now)
     monitoring.tidy(now)
+    accounts.tidy(now)
+    idempotency.forget_expired(now)

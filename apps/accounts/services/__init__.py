@@ -10,7 +10,13 @@ from apps.accounts.services.people import (
     revoke_role,
     set_active,
 )
-from apps.accounts.services.sign_in import forget_old_failures, signed_in, signed_out, verify
+from apps.accounts.services.sign_in import (
+    forget_old_failures,
+    signed_in,
+    signed_out,
+    tidy,
+    verify,
+)
 from apps.accounts.services.tokens import create_token, note_use, revoke_token
 
 __all__ = [
@@ -28,5 +34,6 @@ __all__ = [
     "set_active",
     "signed_in",
     "signed_out",
+    "tidy",
     "verify",
 ]

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import structlog
 from django.contrib.auth import authenticate
+from django.contrib.sessions.models import Session
 from django.db import transaction
 
 from apps.accounts.domain import throttle
@@ -68,6 +69,12 @@ def forget_old_failures(now: datetime) -> int:
     """Drop the failures that no longer count, and return how many rows there were."""
     old = SignInFailures.objects.filter(last_at__lt=now - throttle.FORGOTTEN_AFTER)
     return old.delete()[0]
+
+
+def tidy(now: datetime) -> None:
+    """Drop failures that no longer count, and sessions that are over."""
+    forget_old_failures(now)
+    Session.objects.filter(expire_date__lt=now).delete()
 
 
 def _self(person: Person) -> Actor:

@@ -179,7 +179,7 @@ class Schema(AutoSchema):
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
         """Say of the body of a verb that it takes nothing else."""
-        found = super()._map_basic_serializer(serializer, direction)
+        found = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if isinstance(serializer, Command):
             found["additionalProperties"] = False
         return found

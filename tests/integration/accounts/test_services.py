@@ -344,3 +344,15 @@ def test_whoever_reads_people_sees_their_roles_in_a_fixed_number_of_queries(
         assert [len(p.granted) for p in selectors.people(factories.actor_with("viewer"))] == [
             1
         ] * 5
+
+
+def test_tidying_drops_what_is_over_and_keeps_the_rest() -> None:
+    from django.contrib.sessions.models import Session
+    from django.test import Client
+
+    Client().force_login(factories.person())
+    now = SystemClock().now()
+    services.tidy(now)
+    assert Session.objects.count() == 1
+    services.tidy(now + timedelta(days=30))
+    assert not Session.objects.exists()
