@@ -11,7 +11,7 @@ pass without lying in memory. Every request goes these steps:
    credentials, which are none of MLflow's business.
 
 This is the one part of the web process that calls out: a proxy that wrote down what to do and
-left it to a worker would be none. docs/decisions/0003-mlflow-behind-a-door.md has the reasons.
+left it to a worker would be none. docs/decisions/0005-mlflow-behind-a-door.md has the reasons.
 """
 
 import json
