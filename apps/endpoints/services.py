@@ -111,27 +111,29 @@ def serve(
     endpoint, _ = Endpoint.objects.get_or_create(
         model=row, environment=where, defaults={"name": row.name, "next_reconcile_at": now}
     )
+    current = _current(_locked(endpoint.pk))
+    if current is not None and wanted.is_as(current):
+        return Served(endpoint, current, created=False)
     with commanding(Endpoint, endpoint.pk, now=now) as endpoint:
-        revision, created = _revision(endpoint, wanted, actor)
-        if created:
-            endpoint.generation += 1
-            endpoint.retired_at = None
-            audit.record(
-                actor=actor,
-                verb=verb,
-                target=f"endpoint/{endpoint.public_id}",
-                subject=f"{row.name} v{number.number} in {where.slug}",
-                after={
-                    "revision": revision.number,
-                    "version": number.number,
-                    "bundle_digest": revision.bundle_digest,
-                    "runtime": revision.runtime,
-                    "replicas": revision.replicas,
-                },
-                reason=reason,
-            )
+        revision = _new_revision(endpoint, wanted, actor)
+        endpoint.generation += 1
+        endpoint.retired_at = None
+        audit.record(
+            actor=actor,
+            verb=verb,
+            target=f"endpoint/{endpoint.public_id}",
+            subject=f"{row.name} v{number.number} in {where.slug}",
+            after={
+                "revision": revision.number,
+                "version": number.number,
+                "bundle_digest": revision.bundle_digest,
+                "runtime": revision.runtime,
+                "replicas": revision.replicas,
+            },
+            reason=reason,
+        )
     _changed(endpoint)
-    return Served(endpoint, revision, created)
+    return Served(endpoint, revision, created=True)
 
 
 @transaction.atomic
@@ -144,14 +146,15 @@ def retire(*, actor: Actor, endpoint: str, reason: str = "") -> Endpoint:
     """
     seen = _allowed(actor, "endpoints.retire", endpoint)
     now = SystemClock().now()
+    if _locked(seen.pk).retired_at is not None:
+        return seen
     with commanding(Endpoint, seen.pk, now=now) as row:
-        if row.retired_at is None:
-            row.retired_at = now
-            row.generation += 1
-            for revision in row.revisions.filter(ended_at=None).order_by("number"):
-                if RevisionMove.DRAIN in REVISION.moves_from(RevisionState(revision.state)):
-                    _move(revision, RevisionMove.DRAIN)
-            _tell(actor, "endpoints.retire", row, reason=reason)
+        row.retired_at = now
+        row.generation += 1
+        for revision in row.revisions.filter(ended_at=None).order_by("number"):
+            if RevisionMove.DRAIN in REVISION.moves_from(RevisionState(revision.state)):
+                _move(revision, RevisionMove.DRAIN)
+        _tell(actor, "endpoints.retire", row, reason=reason)
     _changed(row)
     return selectors.endpoint(actor, endpoint)
 
@@ -168,23 +171,24 @@ def scale(*, actor: Actor, endpoint: str, replicas: int, reason: str = "") -> En
     """
     seen = _allowed(actor, "endpoints.scale", endpoint)
     _check_replicas(replicas, seen.environment)
+    revision = _current(_locked(seen.pk))
+    if revision is None:
+        raise Conflict(
+            f"Nothing runs at the endpoint {seen.name}.",
+            remedy="Serve a version first.",
+            code="endpoint.nothing_runs",
+        )
+    before = revision.replicas
+    if before == replicas:
+        return seen
     with commanding(Endpoint, seen.pk, now=SystemClock().now()) as row:
-        revision = _current(row)
-        if revision is None:
-            raise Conflict(
-                f"Nothing runs at the endpoint {row.name}.",
-                remedy="Serve a version first.",
-                code="endpoint.nothing_runs",
-            )
-        before = revision.replicas
-        if before != replicas:
-            row.generation += 1
-            revision.replicas = replicas
-            revision.save(update_fields=["replicas", "changed_at"])
-            _tell(
-                actor, "endpoints.scale", row, reason=reason,
-                before={"replicas": before}, after={"replicas": replicas},
-            )  # fmt: skip
+        row.generation += 1
+        revision.replicas = replicas
+        revision.save(update_fields=["replicas", "changed_at"])
+        _tell(
+            actor, "endpoints.scale", row, reason=reason,
+            before={"replicas": before}, after={"replicas": replicas},
+        )  # fmt: skip
     _changed(row)
     return selectors.endpoint(actor, endpoint)
 
@@ -225,18 +229,19 @@ def revoke_key(*, actor: Actor, endpoint: str, key: str, reason: str = "") -> En
         Missing: There is no such endpoint or key.
     """
     seen = _allowed(actor, "endpoints.key.revoke", endpoint)
+    found = EndpointKey.objects.filter(endpoint=_locked(seen.pk), public_id=key).first()
+    if found is None:
+        raise Missing("This endpoint has no such key.", code="endpoint.key_missing")
+    if found.revoked_at is not None:
+        return found
     with commanding(Endpoint, seen.pk, now=SystemClock().now()) as row:
-        found = EndpointKey.objects.filter(endpoint=row, public_id=key).first()
-        if found is None:
-            raise Missing("This endpoint has no such key.", code="endpoint.key_missing")
-        if found.revoked_at is None:
-            found.revoked_at = SystemClock().now()
-            found.save(update_fields=["revoked_at", "changed_at"])
-            row.generation += 1
-            _tell(
-                actor, "endpoints.key.revoke", row, reason=reason,
-                before={"key": found.public_id, "name": found.name},
-            )  # fmt: skip
+        found.revoked_at = SystemClock().now()
+        found.save(update_fields=["revoked_at", "changed_at"])
+        row.generation += 1
+        _tell(
+            actor, "endpoints.key.revoke", row, reason=reason,
+            before={"key": found.public_id, "name": found.name},
+        )  # fmt: skip
     _changed(row)
     return found
 
@@ -317,29 +322,22 @@ def _check_replicas(replicas: int, environment: Environment) -> None:
         )
 
 
-def _revision(endpoint: Endpoint, wanted: _Wanted, actor: Actor) -> tuple[Revision, bool]:
-    """Return the revision that is as wanted: the current one, or a new one."""
-    current = _current(endpoint)
-    if current is not None and endpoint.retired_at is None and wanted.is_as(current):
-        return current, False
+def _new_revision(endpoint: Endpoint, wanted: _Wanted, actor: Actor) -> Revision:
     coming = endpoint.revisions.filter(state__in=ON_ITS_WAY).first()
     if coming is not None:
         _make_way(endpoint, coming)
     newest = endpoint.revisions.order_by("-number").values_list("number", flat=True).first()
-    return (
-        Revision.objects.create(
-            endpoint=endpoint,
-            number=(newest or 0) + 1,
-            version=wanted.version,
-            variant_id=wanted.variant_id,
-            bundle_digest=wanted.bundle_digest,
-            runtime=wanted.runtime,
-            replicas=wanted.replicas,
-            configuration=wanted.configuration,
-            state_since=SystemClock().now(),
-            requested_by=actor.name,
-        ),
-        True,
+    return Revision.objects.create(
+        endpoint=endpoint,
+        number=(newest or 0) + 1,
+        version=wanted.version,
+        variant_id=wanted.variant_id,
+        bundle_digest=wanted.bundle_digest,
+        runtime=wanted.runtime,
+        replicas=wanted.replicas,
+        configuration=wanted.configuration,
+        state_since=SystemClock().now(),
+        requested_by=actor.name,
     )
 
 
@@ -369,6 +367,11 @@ def _move(revision: Revision, move: RevisionMove) -> None:
         revision.live_at = now
         changed.append("live_at")
     revision.save(update_fields=changed)
+
+
+def _locked(pk: int) -> Endpoint:
+    """Return the endpoint as it is, so that nobody changes it before this transaction ends."""
+    return Endpoint.objects.select_for_update(no_key=True).get(pk=pk)
 
 
 def _allowed(actor: Actor, verb: str, endpoint: str) -> Endpoint:

@@ -45,7 +45,6 @@ class TrafficCounter(models.Model):
 
     revision = models.OneToOneField(Revision, on_delete=models.CASCADE, related_name="counter")
     started_at = models.DateTimeField()  # when the proxy that counted was started
-    read_at = models.DateTimeField()
     requests = models.PositiveBigIntegerField(default=0)
     errors_4xx = models.PositiveBigIntegerField(default=0)
     errors_5xx = models.PositiveBigIntegerField(default=0)
@@ -54,3 +53,13 @@ class TrafficCounter(models.Model):
     def __str__(self) -> str:
         """Name the counter by what it counts."""
         return f"counter of revision {self.revision_id}"
+
+
+class LastReading(models.Model):
+    """When the proxy was last read, whoever had traffic; one row."""
+
+    read_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        """Tell the time."""
+        return f"{self.read_at:%H:%M:%S}"

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from apps.endpoints import selectors as endpoints
 from apps.monitoring.domain import histogram, windows
 from apps.monitoring.domain.windows import Counts, Span
-from apps.monitoring.models import TrafficCounter, TrafficWindow
+from apps.monitoring.models import LastReading, TrafficCounter, TrafficWindow
 from apps.monitoring.ports import Reading, TrafficMeter
 from controlplane.db.live import announce
 
@@ -63,6 +63,7 @@ class _News:
 
 
 def _take(reading: Reading, now: datetime) -> int:
+    span = windows.span(now, _last_read(now))
     revisions = endpoints.revision_ids(reading.counts)
     before = TrafficCounter.objects.in_bulk(list(revisions.values()), field_name="revision_id")
     news, counters = [], []
@@ -73,9 +74,8 @@ def _take(reading: Reading, now: datetime) -> int:
         last = before.get(revision)
         came = windows.difference(counts, _counted(last, reading))
         if last is None or came.requests or not _same_run(last, reading):
-            counters.append(_counter(revision, counts, reading, now))
+            counters.append(_counter(revision, counts, reading))
         if came.requests:
-            span = windows.span(now, last.read_at if last else None)
             news.append(_News(revision, key[0], span, came))
     _remember(counters)
     _add(news)
@@ -94,11 +94,17 @@ def _counted(last: TrafficCounter | None, reading: Reading) -> Counts | None:
     return Counts(last.requests, last.errors_4xx, last.errors_5xx, tuple(last.latency))
 
 
-def _counter(revision: int, counts: Counts, reading: Reading, now: datetime) -> TrafficCounter:
+def _last_read(now: datetime) -> datetime | None:
+    """Return when the proxy was read before `now`, and remember `now`."""
+    last = LastReading.objects.filter(pk=1).values_list("read_at", flat=True).first()
+    LastReading.objects.update_or_create(pk=1, defaults={"read_at": now})
+    return last
+
+
+def _counter(revision: int, counts: Counts, reading: Reading) -> TrafficCounter:
     return TrafficCounter(
         revision_id=revision,
         started_at=reading.started_at,
-        read_at=now,
         requests=counts.requests,
         errors_4xx=counts.errors_4xx,
         errors_5xx=counts.errors_5xx,
@@ -107,7 +113,7 @@ def _counter(revision: int, counts: Counts, reading: Reading, now: datetime) -> 
 
 
 def _remember(counters: list[TrafficCounter]) -> None:
-    columns = ["started_at", "read_at", "requests", "errors_4xx", "errors_5xx", "latency"]
+    columns = ["started_at", "requests", "errors_4xx", "errors_5xx", "latency"]
     TrafficCounter.objects.bulk_create(
         counters, update_conflicts=True, unique_fields=["revision"], update_fields=columns
     )
