@@ -34,9 +34,8 @@ $(VENV)/bin/uv:
 
 $(READY): requirements.lock pyproject.toml | $(VENV)/bin/uv
 	@echo "Installing $$(grep -c '^[a-z0-9]' requirements.lock) packages from requirements.lock, and compiling them"
-	@$(UV) pip sync --quiet --compile-bytecode --require-hashes requirements.lock
+	@$(UV) pip install --quiet --compile-bytecode --require-hashes --requirements requirements.lock
 	@$(UV) pip install --quiet --no-build-isolation --no-deps --editable .
-	@rm -f $(TORCH) $(TRITON)
 	@touch $@
 
 setup-torch: $(TORCH) ## Add PyTorch, for models in its formats (large)
@@ -91,7 +90,7 @@ bench: $(READY) ## Measure ourselves against the peers; writes bench/results/
 	@$(RUN) -m bench
 
 screenshots: $(READY) ## Photograph every page into docs/screenshots/
-	@$(RUN) -m tests.screenshots
+	@$(RUN) -m bench.screenshots
 
 docs: $(READY) ## Print the diagrams and tables that the code knows into docs/
 	@$(RUN) -m tests.print_docs
