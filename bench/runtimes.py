@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +44,7 @@ MLSERVER, KSERVE = "1.7.1", "0.21.0"
 ROW = load_breast_cancer().data[:1].astype(np.float32)
 
 KSERVE_SERVER = """
+import sys
 
 import joblib
 from kserve import InferOutput, InferResponse, Model, ModelServer
@@ -167,13 +168,17 @@ def _running(peer: Peer, port: int, work: Path) -> Iterator[float]:
         _wait(f"http://127.0.0.1:{port}{peer.health}", process, work / "server.log")
         yield time.monotonic() - began
     finally:
-        # Some of them start further processes: the whole group that was started here is ended.
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group that was started here: some servers start further processes."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait(10)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
