@@ -92,8 +92,8 @@ bench: $(READY) ## Measure ourselves against the peers; writes bench/results/
 screenshots: $(READY) ## Photograph every page into docs/screenshots/
 	@$(RUN) -m bench.screenshots
 
-docs: $(READY) ## Print the diagrams and tables that the code knows into docs/
-	@$(RUN) -m tests.print_docs
+docs: $(READY) ## Print the state machines into docs/aggregates/
+	@$(RUN) manage.py diagrams
 
 clean: ## Remove the embedded stack's state (.modelyard); .venv stays
 	@if [ -S .modelyard/run/supervisor.sock ]; then echo "Stop the stack first (Ctrl-C)."; exit 1; fi
