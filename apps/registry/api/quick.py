@@ -35,7 +35,7 @@ from apps.accounts.models import ApiToken
 from apps.registry.api import shown
 from controlplane.http import etags, pagination
 from controlplane.http.asgi import Application, Receive, Scope, Send
-from controlplane.http.middleware import CLEAN
+from controlplane.http.middleware import CLEAN, CONTENT_POLICY
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
 
@@ -49,6 +49,14 @@ LIMIT = re.compile(r"(?:limit=([1-9][0-9]{0,2}))?")
 USE_NOTED_EVERY = timedelta(seconds=50)  # Django notes a token's use, so it sees one now and then
 ORDER = [pagination.Column("number", True, True), pagination.Column("id", True, True)]
 CONNECTIONS = 4
+HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"content-security-policy", CONTENT_POLICY.encode()),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
 
 TOKEN = """
 SELECT t.name, t.scopes, t.owner_id, t.expires_at, t.revoked_at, t.last_used_at,
@@ -262,14 +270,8 @@ async def _configure(connection: "psycopg.AsyncConnection[Any]") -> None:
 async def _send(send: Send, asked: _Asked | None, found: _Found) -> None:
     headers = asked.headers if asked is not None else {}
     body = orjson.dumps(found.data)
-    listed = [
-        (b"content-type", b"application/json"),
-        (b"x-request-id", _request_id(headers).encode()),
-        (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"same-origin"),
-        (b"x-frame-options", b"DENY"),
-        (b"vary", b"Accept, Cookie"),
-    ]
+    verbs = b"GET, POST, HEAD, OPTIONS" if found.row is None else b"GET, PATCH, HEAD, OPTIONS"
+    listed = [*HEADERS, (b"allow", verbs), (b"x-request-id", _request_id(headers).encode())]
     status = 200
     if found.row is not None:
         stamp = SimpleNamespace(pk=found.row.id, changed_at=found.row.changed_at)

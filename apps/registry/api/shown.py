@@ -56,7 +56,7 @@ def version(row: Any, *, model: str, aliases: Sequence[str]) -> dict[str, Any]:
         "inputs": row.inputs,
         "outputs": row.outputs,
         "facts": row.facts,
-        "metrics": row.metrics,
+        "metrics": {name: float(value) for name, value in row.metrics.items()},
         "params": row.params,
         "tags": row.tags,
         "aliases": list(aliases),

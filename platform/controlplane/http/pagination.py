@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core import signing
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import OrderBy
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -113,6 +113,11 @@ def cut(queryset: QuerySet[Any], *, limit: int, cursor: str = "") -> Slice:
     )
 
 
+def cursor_after(columns: Sequence[Column], row: Any) -> str:
+    """Return the cursor of the page that follows `row`, which has a value for every column."""
+    return _encode(columns, row, backwards=False)
+
+
 def order_of(queryset: QuerySet[Any]) -> list[Column]:
     """Return the order of `queryset`, ending in the id; newest first where it has none."""
     columns = [_column(term) for term in queryset.query.order_by]
@@ -153,7 +158,7 @@ def _beyond(columns: Sequence[Column], values: Sequence[Any]) -> Q:
     return found
 
 
-def _encode(columns: Sequence[Column], row: Model, *, backwards: bool) -> str:
+def _encode(columns: Sequence[Column], row: Any, *, backwards: bool) -> str:
     values = [_pack(_value(row, column.name)) for column in columns]
     return signing.dumps([_signature(columns), backwards, values], salt=SALT)
 

@@ -9,6 +9,7 @@ from django.core.asgi import get_asgi_application
 django = get_asgi_application()
 
 from apps.console.live import live_events  # noqa: E402
+from apps.registry.api.quick import QuickReads  # noqa: E402
 from apps.registry.api.upload_bytes import upload_bytes  # noqa: E402
 from apps.registry.door.proxy import mlflow_door  # noqa: E402
 from controlplane.http.asgi import by_prefix  # noqa: E402
@@ -16,6 +17,8 @@ from controlplane.project import checks  # noqa: E402
 
 checks.refuse_misconfigured()
 
-application = by_prefix(
-    {"/mlflow": mlflow_door, "/live": live_events, "/uploads": upload_bytes}, otherwise=django
+application = QuickReads(
+    by_prefix(
+        {"/mlflow": mlflow_door, "/live": live_events, "/uploads": upload_bytes}, otherwise=django
+    )
 )

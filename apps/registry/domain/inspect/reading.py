@@ -86,7 +86,7 @@ class Reader:
             byte = self.take(1)[0]
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
-                return value
+                return value & 0xFFFF_FFFF_FFFF_FFFF
             shift += 7
             if shift > 63:
                 raise broken(self.what, "a number in it has no end")

@@ -12,6 +12,7 @@ SAFETENSORS = "a safetensors file"
 GGUF = "a GGUF file"
 LONGEST_HEADER = 100_000_000  # the format's own limit
 MOST_VALUES = 2_000_000
+MOST_PARAMETERS = 1 << 60
 GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 GGUF_NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 7: "<B", 10: "<Q", 11: "<q"}
 GGUF_TEXT, GGUF_ARRAY = 8, 9
@@ -70,7 +71,7 @@ def _tensor(name: str, tensor: Any) -> tuple[int, str, int]:
         raise broken(
             SAFETENSORS, f"its tensor {name[:60]!r} has no type, shape or place"
         ) from error
-    if not good or count < 0:
+    if not good or not 0 <= count < MOST_PARAMETERS:
         raise broken(SAFETENSORS, f"its tensor {name[:60]!r} has an impossible shape or place")
     return count, kind[:20], end
 
@@ -113,6 +114,8 @@ def _tensor_info(reader: Reader) -> int:
     count = 1
     for _ in range(dimensions):
         count *= reader.number("<Q")
+    if count > MOST_PARAMETERS:
+        raise broken(GGUF, "a tensor in it has an impossible shape")
     reader.skip(12)  # type and offset
     return count
 

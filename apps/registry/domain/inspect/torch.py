@@ -66,7 +66,9 @@ def _exported_program(stream: BinaryIO, name: str) -> Inspected:
     opsets = program.get("opset_version")
     facts: dict[str, Any] = {}
     if isinstance(opsets, dict):
-        facts["opsets"] = {str(k)[:80]: v for k, v in opsets.items() if isinstance(v, int)}
+        facts["opsets"] = {
+            str(k)[:80]: v for k, v in opsets.items() if isinstance(v, int) and v < 1 << 31
+        }
     return Inspected(
         Format.TORCH_EXPORT,
         framework=f"PyTorch {version if isinstance(version, str) else ''}".strip()[:80],
@@ -95,5 +97,5 @@ def _named(spec: dict[str, Any], kind: str) -> str:
 
 def _tensor(name: str, value: dict[str, Any]) -> Tensor:
     sizes = [size.get("as_int") for size in value["sizes"]]
-    shape = [s if isinstance(s, int) and not isinstance(s, bool) and s >= 0 else -1 for s in sizes]
+    shape = [s if isinstance(s, int) and 0 <= s < 1 << 53 else -1 for s in sizes]
     return {"name": name[:250], "datatype": DATATYPES.get(value["dtype"], "FP32"), "shape": shape}

@@ -84,12 +84,12 @@ def _xgboost(document: Any) -> Inspected:
         classes = int(parameters.get("num_class", 0))
         targets = int(parameters.get("num_target", 1))
         objective = str(learner["objective"]["name"])[:80]
-        version = ".".join(str(int(part)) for part in document.get("version", []))
+        version = ".".join(str(int(part))[:9] for part in document.get("version", [])[:4])
         names = [str(n)[:250] for n in learner.get("feature_names") or []]
         booster = str((learner.get("gradient_booster") or {}).get("name", ""))[:40]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise broken(XGBOOST, "it names no features, parameters or objective") from error
-    if not 0 < features < 1 << 31:
+    if not 0 < features < 1 << 31 or not (0 <= classes < 1 << 31 and 0 <= targets < 1 << 31):
         raise broken(XGBOOST, f"it has {features} features")
     facts: dict[str, Any] = {"features": features, "objective": objective, "booster": booster}
     if classes:
