@@ -1,8 +1,9 @@
 """The default runtime against MLServer, KServe's SDK and `mlflow models serve`, on the same model.
 
-Every server runs alone, one worker each, from an environment of its own, and answers the same row
-of the same scikit-learn pipeline: the peers by their own scikit-learn runtimes, ours from the
-ONNX that a build makes of it. Load is closed-loop, by `wrk` where it is installed.
+Every server has one worker and an environment of its own, and answers the same row of the same
+scikit-learn pipeline: the peers by their own scikit-learn runtimes, ours from the ONNX that a
+build makes of it. Load is closed-loop, by `wrk` where it is installed. Ours and a peer are pressed
+in turns, and the round with the middle ratio counts.
 """
 
 import json
@@ -38,7 +39,8 @@ from workers.runtimes import environments
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".modelyard-bench"
-SECONDS = 4
+SECONDS = 2
+ROUNDS = 3
 CONNECTIONS = (1, 16)
 MLSERVER, KSERVE = "1.7.1", "0.21.0"
 ROW = load_breast_cancer().data[:1].astype(np.float32)
@@ -103,59 +105,61 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="my-runtimes-") as folder:
         work = Path(folder)
         ours, *peers = _servers(work)
-        mine = _measure(ours, work)
-        figures = [
-            row for peer in peers for row in _compared(mine, _measure(peer, work), peer.name)
-        ]
-    figures.append(results.figure("start to ready", mine.ready_seconds, "s"))
+        with _running(ours, work) as (address, ready_seconds):
+            figures = [row for peer in peers for row in _beside(ours, address, peer, work)]
+    figures.append(results.figure("start to ready", ready_seconds, "s"))
     path = results.save(
         "runtimes", figures, mlserver=MLSERVER, kserve=KSERVE, load=_load_generator()
     )
     print(f"Wrote {path}.")
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of one server."""
+def _beside(ours: Peer, address: str, peer: Peer, work: Path) -> list[dict[str, Any]]:
+    """Return the figures of ours and of `peer`, pressed in turns to meet the same noise."""
+    with _running(peer, work) as (theirs, _):
+        for server, url in ((ours, address), (peer, theirs)):
+            _press(url, server, connections=4, seconds=1)  # not counted: they are warm afterwards
+        return [
+            row
+            for connections in CONNECTIONS
+            for row in _compared(
+                peer.name,
+                connections,
+                [
+                    (
+                        _press(address, ours, connections=connections, seconds=SECONDS),
+                        _press(theirs, peer, connections=connections, seconds=SECONDS),
+                    )
+                    for _ in range(ROUNDS)
+                ],
+            )
+        ]
 
-    speeds: dict[int, Speed]
-    ready_seconds: float
 
-
-def _compared(mine: Measured, theirs: Measured, peer: str) -> Iterator[dict[str, Any]]:
-    for connections, speed in mine.speeds.items():
-        other = theirs.speeds[connections]
-        plural = "connection" if connections == 1 else "connections"
-        where = f"at {connections} {plural}"
-        yield results.figure(
-            f"predictions {where}", speed.per_second, "requests/s", peer, other.per_second
-        )
-        yield results.figure(f"p50 {where}", speed.p50_ms, "ms", peer, other.p50_ms)
-        yield results.figure(f"p99 {where}", speed.p99_ms, "ms", peer, other.p99_ms)
-
-
-def _measure(peer: Peer, work: Path) -> Measured:
-    print(f"Measuring {peer.name} ...", flush=True)
-    port = _free_port()
-    with _running(peer, port, work) as ready_seconds:
-        url = f"http://127.0.0.1:{port}"
-        answer = httpx.post(url + peer.path, json=peer.body, timeout=60)
-        answer.raise_for_status()
-        _press(url, peer, connections=4, seconds=1)  # not counted: everything is warm afterwards
-        speeds = {n: _press(url, peer, connections=n, seconds=SECONDS) for n in CONNECTIONS}
-    for connections, speed in speeds.items():
-        print(
-            f"  {connections:>2} connections: {speed.per_second:8.0f} requests/s, "
-            f"p50 {speed.p50_ms:.2f} ms, p99 {speed.p99_ms:.2f} ms",
-            flush=True,
-        )
-    return Measured(speeds, ready_seconds)
+def _compared(
+    peer: str, connections: int, rounds: list[tuple[Speed, Speed]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the figures of the round whose ratio is the middle one."""
+    in_order = sorted(rounds, key=lambda pair: pair[0].per_second / pair[1].per_second)
+    mine, theirs = in_order[len(in_order) // 2]
+    where = f"at {connections} connection{'s' if connections > 1 else ''}"
+    print(
+        f"  {where}: {mine.per_second:.0f} requests/s; {peer} {theirs.per_second:.0f}", flush=True
+    )
+    yield results.figure(
+        f"predictions {where}", mine.per_second, "requests/s", peer, theirs.per_second
+    )
+    yield results.figure(f"p50 {where}", mine.p50_ms, "ms", peer, theirs.p50_ms)
+    yield results.figure(f"p99 {where}", mine.p99_ms, "ms", peer, theirs.p99_ms)
 
 
 @contextmanager
-def _running(peer: Peer, port: int, work: Path) -> Iterator[float]:
-    began = time.monotonic()
-    with (work / "server.log").open("wb") as log:
+def _running(peer: Peer, work: Path) -> Iterator[tuple[str, float]]:
+    """Start a server, and yield its address and the seconds until it was ready."""
+    print(f"Starting {peer.name} ...", flush=True)
+    port, began = _free_port(), time.monotonic()
+    url, words = f"http://127.0.0.1:{port}", work / f"{port}.log"
+    with words.open("wb") as log:
         process = subprocess.Popen(
             peer.command(port),
             env=os.environ | ONE_THREAD | peer.environment,
@@ -165,8 +169,10 @@ def _running(peer: Peer, port: int, work: Path) -> Iterator[float]:
             start_new_session=True,
         )
     try:
-        _wait(f"http://127.0.0.1:{port}{peer.health}", process, work / "server.log")
-        yield time.monotonic() - began
+        _wait(url + peer.health, process, words)
+        ready_seconds = time.monotonic() - began
+        httpx.post(url + peer.path, json=peer.body, timeout=60).raise_for_status()
+        yield url, ready_seconds
     finally:
         _end(process)
 
