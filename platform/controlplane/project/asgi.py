@@ -12,10 +12,12 @@ from apps.console.live import live_events  # noqa: E402
 from apps.registry.api.quick import QuickReads  # noqa: E402
 from apps.registry.api.upload_bytes import upload_bytes  # noqa: E402
 from apps.registry.door.proxy import mlflow_door  # noqa: E402
+from controlplane.db.pool import share_connections  # noqa: E402
 from controlplane.http.asgi import by_prefix  # noqa: E402
 from controlplane.project import checks  # noqa: E402
 
 checks.refuse_misconfigured()
+share_connections()
 
 application = QuickReads(
     by_prefix(
