@@ -1,8 +1,11 @@
 """Reading people, teams, grants and tokens."""
 
+import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.postgres.expressions import ArraySubquery
+from django.db import connection
 from django.db.models import Count, OuterRef, Q, QuerySet
 from django.db.models.functions import JSONObject
 
@@ -14,14 +17,56 @@ from controlplane.kernel.errors import Denied, Missing
 STILL_LISTED = timedelta(days=30)  # how long a dead token stays on its owner's page
 
 
+@dataclass(frozen=True)
+class LiveToken:
+    """A token that may be used now, with its owner and what the owner was given.
+
+    Attributes:
+        pk: The row of the token.
+        name: What its owner calls it.
+        owner_id: The row of its owner.
+        owner: The owner's name.
+        scopes: The verbs it is limited to; None for no limit.
+        last_used_at: When its use was last noted.
+        granted: What its owner was given, as {"role", "team", "environment"}.
+    """
+
+    pk: int
+    name: str
+    owner_id: int
+    owner: str
+    scopes: list[str] | None
+    last_used_at: datetime | None
+    granted: list[dict[str, str | None]]
+
+
+# Both are asked at every request, and written by hand: through the query builder they took 4 of
+# the 5 ms of processor time of a small request (measured), nearly all of it compiling SQL.
+GRANTS = """
+    (SELECT jsonb_agg(jsonb_build_object('role', g.role, 'team', m.slug, 'environment',
+        g.environment)) FROM accounts_rolegrant g LEFT JOIN accounts_team m ON m.id = g.team_id
+        WHERE g.person_id = p.id)
+"""
+TOKEN = f"""
+    SELECT t.id, t.name, t.owner_id, p.username, t.scopes, t.last_used_at, {GRANTS},
+        t.revoked_at, t.expires_at, p.is_active
+    FROM accounts_apitoken t JOIN accounts_person p ON p.id = t.owner_id
+    WHERE t.secret_hash = %s
+"""  # noqa: S608
+PERSON = f"SELECT p.*, {GRANTS} AS granted FROM accounts_person p WHERE p.id = %s"  # noqa: S608
+
+
 def person_with_grants(pk: str) -> Person | None:
     """Return the person with all grants, by one query."""
-    if not pk.isdigit():
+    if not (pk.isascii() and pk.isdigit()):
         return None
-    return Person.objects.filter(pk=int(pk)).annotate(granted=_grants_of("pk")).first()
+    found = next(iter(Person.objects.raw(PERSON, [int(pk)])), None)
+    if found is not None:
+        found.granted = json.loads(found.granted or "[]")  # type: ignore[attr-defined]  # annotated
+    return found
 
 
-def live_token(secret: str, *, now: datetime) -> ApiToken:
+def live_token(secret: str, *, now: datetime) -> LiveToken:
     """Return the token that `secret` is, with its owner and the owner's grants, by one query.
 
     Raises:
@@ -29,21 +74,20 @@ def live_token(secret: str, *, now: datetime) -> ApiToken:
     """
     if not secrets.is_token(secret):
         raise _bad_token("is not a token of Modelyard", "token.malformed")
-    token = (
-        ApiToken.objects.filter(secret_hash=secrets.hash_of(secret))
-        .select_related("owner")
-        .annotate(granted=_grants_of("owner"))
-        .first()
-    )
-    if token is None:
+    with connection.cursor() as cursor:
+        cursor.execute(TOKEN, [secrets.hash_of(secret)])
+        row = cursor.fetchone()
+    if row is None:
         raise _bad_token("is not known", "token.unknown")
-    if token.revoked_at is not None:
+    pk, name, owner_id, owner, scopes, used_at, granted, revoked_at, expires_at, here = row
+    if revoked_at is not None:
         raise _bad_token("was revoked", "token.revoked")
-    if token.expires_at is not None and token.expires_at <= now:
-        raise _bad_token(f"expired on {token.expires_at:%-d %B %Y}", "token.expired")
-    if not token.owner.is_active:
+    if expires_at is not None and expires_at <= now:
+        raise _bad_token(f"expired on {expires_at:%-d %B %Y}", "token.expired")
+    if not here:
         raise _bad_token("belongs to somebody who has left", "token.owner_left")
-    return token
+    verbs = json.loads(scopes) if scopes else None
+    return LiveToken(pk, name, owner_id, owner, verbs, used_at, json.loads(granted or "[]"))
 
 
 def actor_of_person(person: Person) -> Actor:
@@ -55,15 +99,11 @@ def actor_of_person(person: Person) -> Actor:
     return Actor(ActorKind.PERSON, person.username, person.pk, _as_grants(granted))
 
 
-def actor_of_token(token: ApiToken) -> Actor:
-    """Return the actor of a token from `live_token`: its owner, within its scopes."""
-    return Actor(
-        ActorKind.TOKEN,
-        f"{token.owner.username}/{token.name}",
-        token.owner_id,
-        _as_grants(getattr(token, "granted", [])),
-        None if token.scopes is None else frozenset(token.scopes),
-    )
+def actor_of_token(token: LiveToken) -> Actor:
+    """Return the actor of a token: its owner, within its scopes."""
+    name = f"{token.owner}/{token.name}"
+    verbs = None if token.scopes is None else frozenset(token.scopes)
+    return Actor(ActorKind.TOKEN, name, token.owner_id, _as_grants(token.granted), verbs)
 
 
 def tokens(actor: Actor, *, now: datetime) -> QuerySet[ApiToken]:

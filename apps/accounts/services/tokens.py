@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from apps.accounts.domain import access, secrets
 from apps.accounts.models import ApiToken
+from apps.accounts.selectors import LiveToken
 from apps.audit import services as audit
 from controlplane.kernel.actor import Actor, ActorKind
 from controlplane.kernel.clock import SystemClock
@@ -95,7 +96,7 @@ def revoke_token(*, actor: Actor, token_id: str, reason: str = "") -> ApiToken:
     return token
 
 
-def note_use(token: ApiToken, *, address: str, now: datetime) -> None:
+def note_use(token: LiveToken, *, address: str, now: datetime) -> None:
     """Remember when and from where `token` was used, at most once a minute.
 
     Not in the ledger: it is an observation, not a change that somebody made.

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
@@ -31,7 +31,6 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from apps.accounts import selectors as accounts
 from apps.accounts.domain import access, secrets
-from apps.accounts.models import ApiToken
 from apps.registry.api import shown
 from controlplane.http import etags, pagination
 from controlplane.http.asgi import Application, Receive, Scope, Send
@@ -59,7 +58,7 @@ HEADERS = [
 ]
 
 TOKEN = """
-SELECT t.name, t.scopes, t.owner_id, t.expires_at, t.revoked_at, t.last_used_at,
+SELECT t.id, t.name, t.scopes, t.owner_id, t.expires_at, t.revoked_at, t.last_used_at,
        p.username, p.is_active,
        ARRAY(SELECT jsonb_build_object('role', g.role, 'team', m.slug,
                                        'environment', g.environment)
@@ -223,8 +222,11 @@ async def _actor(connection: Any, secret: str) -> Actor | None:
         return None
     if row.last_used_at is None or now - row.last_used_at > USE_NOTED_EVERY:
         return None
-    token = SimpleNamespace(**row._asdict(), owner=SimpleNamespace(username=row.username))
-    return accounts.actor_of_token(cast(ApiToken, token))
+    return accounts.actor_of_token(
+        accounts.LiveToken(
+            row.id, row.name, row.owner_id, row.username, row.scopes, row.last_used_at, row.granted
+        )
+    )
 
 
 def _next(asked: _Asked, rows: Sequence[Any]) -> str | None:
