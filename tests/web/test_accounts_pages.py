@@ -205,3 +205,11 @@ def test_the_api_page_reads_without_a_script_and_takes_nothing_from_elsewhere(
     body = page.content.decode()
     assert "/api/v1/tokens" in body
     assert not re.search(r'(?:src|href)="https?://', body)
+
+
+def test_an_entry_shows_what_changed_as_a_person_reads_it() -> None:
+    browser, _ = signed_in()
+    factories.person(username="ada")
+    browser.post("/people/ada/active", {"active": "false"})
+    page = browser.get("/audit?target=person/ada").content.decode()
+    assert "<del>active: yes</del><ins>active: no</ins>" in page
