@@ -39,7 +39,7 @@ class EndpointRow:
         signal: Which lamp is lit.
         words: Its state, in words.
         serves: The number of the version that answers; None when nobody does.
-        requests: Per second; None without a request.
+        requests: Per second in the last minute; None without a request.
         spark: Requests per second, step by step; None where nothing came.
         p95: Milliseconds; None without a request.
         errors: Share of requests that failed on our side; None without a request.
@@ -141,7 +141,7 @@ def _row(view: EndpointView, lately: Lately, show_environment: bool) -> Endpoint
         words=words(view, silent=total.requests is None),
         serves=live.version.number if live else None,
         variant=live.variant.kind if live else "",
-        requests=total.requests_per_second,
+        requests=lately.current,
         spark=lately.line,
         p95=total.p95_ms,
         errors=total.errors,

@@ -13,6 +13,7 @@ from apps.monitoring.models import TrafficWindow
 from controlplane.kernel.actor import Actor
 
 LONGEST = timedelta(hours=24)
+CURRENT = timedelta(minutes=1)
 MOST_POINTS = 180  # of a series; more windows than that are merged
 
 
@@ -59,9 +60,16 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Lately:
-    """What one endpoint did lately: all of it, and requests per second step by step."""
+    """What one endpoint did lately.
+
+    Attributes:
+        total: All of it.
+        current: Requests per second in the last minute; None when none came.
+        line: Requests per second, step by step.
+    """
 
     total: Point
+    current: float | None
     line: tuple[float | None, ...]
 
 
@@ -131,6 +139,9 @@ def lately(
     return {
         pk: Lately(
             _merged(listed, since, until),
+            _merged(
+                [row for row in listed if row.starts_at >= until - CURRENT], until - CURRENT, until
+            ).requests_per_second,
             tuple(p.requests_per_second for p in _points(listed, since, until, step)),
         )
         for pk, listed in found.items()

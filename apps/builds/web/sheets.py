@@ -111,11 +111,9 @@ def proof_note(variants: Sequence[Variant]) -> str:
     proofs = [v.proof for v in variants if v.proof]
     if not proofs:
         return "Nothing was measured."
-    proof = proofs[0]
-    samples, source = proof.get("samples"), proof.get("source", "")
-    over = f"Proven on {samples:,} inputs" if isinstance(samples, int) else "Proven"
-    told = f", {str(source).replace('_', ' ')}" if source else ""
-    return f"{over}{told}. Latency of one prediction, in milliseconds, on one thread."
+    told = proofs[0].get("samples", {}).get("told", "")
+    proven = f"Proven on {told[:1].lower()}{told[1:]} " if told else ""
+    return f"{proven}Latency of one prediction, in milliseconds, on one thread."
 
 
 def _station(build: Build, step: BuildStep | None, name: str, title: str) -> Station:

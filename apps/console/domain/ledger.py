@@ -25,6 +25,13 @@ SENTENCES = {
     "endpoints.scale": "scaled {subject}",
     "endpoints.key.create": "made a key for {subject}",
     "endpoints.key.revoke": "revoked a key of {subject}",
+    "endpoints.serve_protected": "asked to serve {subject}",
+    "endpoints.revision.settle": "put {subject} into service",
+    "endpoints.revision.fail": "could not start {subject}",
+    "endpoints.revision.drain": "took traffic from {subject}",
+    "endpoints.revision.retire": "stopped {subject}",
+    "builds.succeed": "finished {subject}",
+    "builds.fail": "could not finish {subject}",
     "accounts.token.create": "made the token {subject}",
     "accounts.token.revoke": "revoked the token {subject}",
     "accounts.sign_in": "signed in",
@@ -36,8 +43,25 @@ TONES = {
     "builds.fail": "failed",
     "builds.succeed": "succeeded",
     "endpoints.retire": "retired",
-    "revision.live": "live",
-    "revision.fail": "failed",
+    "endpoints.revision.settle": "live",
+    "endpoints.revision.fail": "failed",
+}
+# Steps on the way: whoever wants to know them opens the page of the thing.
+QUIET = (
+    "accounts.",
+    "registry.upload",
+    "registry.version.learn",
+    "endpoints.revision.start",
+    "endpoints.revision.warm",
+    "endpoints.revision.verify",
+    "endpoints.revision.shift",
+    "endpoints.revision.drain",
+)
+WORKERS = {
+    "builds": "the builder",
+    "endpoints": "the endpoint worker",
+    "mirror": "the MLflow mirror",
+    "tidy": "the tidier",
 }
 
 
@@ -70,12 +94,17 @@ def tell(
     words = sentence.replace("{subject}", subject).strip()
     return Told(
         at=at,
-        actor_name=actor_name.removeprefix("worker:") if actor_kind == "worker" else actor_name,
+        actor_name=_named(actor_name) if actor_kind == "worker" else actor_name,
         by_person=actor_kind == "person",
         words=words,
         reason=reason,
         state=TONES.get(verb, ""),
     )
+
+
+def _named(actor_name: str) -> str:
+    name = actor_name.removeprefix("worker:")
+    return WORKERS.get(name, name)
 
 
 def _spelt(verb: str) -> str:

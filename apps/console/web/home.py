@@ -12,7 +12,7 @@ from apps.builds import selectors as builds
 from apps.builds.models import Build
 from apps.builds.web import sheets
 from apps.console import standing
-from apps.console.domain.ledger import Told, tell
+from apps.console.domain.ledger import QUIET, Told, tell
 from apps.console.web.serving import table
 from apps.endpoints import selectors as endpoints
 from apps.endpoints.domain.summary import EndpointState
@@ -217,7 +217,7 @@ def _worst_first(view: endpoints.EndpointView) -> tuple[int, int, str]:
 def _events(actor: Actor) -> list[Told]:
     if not access.allows(actor, "audit.read"):
         return []
-    events = ledger.events(ledger.Search())[: MOST_EVENTS * 3]
+    events = ledger.events(ledger.Search())[: MOST_EVENTS * 8]
     told = [
         tell(
             at=e.at,
@@ -228,7 +228,7 @@ def _events(actor: Actor) -> list[Told]:
             reason=e.reason,
         )
         for e in events
-        if not e.verb.startswith(("accounts.", "registry.upload"))
+        if not e.verb.startswith(QUIET)
     ]
     return told[:MOST_EVENTS]
 

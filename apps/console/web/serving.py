@@ -396,7 +396,9 @@ def _parsed(asked: str) -> Mapping[str, Any]:
 
 def _pretty(body: Mapping[str, Any]) -> str:
     """Return JSON with one line for each list of plain values: a tensor is not a column."""
-    return FLAT_LIST.sub(lambda m: WHITE.sub(" ", m[0]), json.dumps(body, indent=2))
+    return FLAT_LIST.sub(
+        lambda m: f"[{WHITE.sub(' ', m[0][1:-1]).strip()}]", json.dumps(body, indent=2)
+    )
 
 
 def _output(tensor: Mapping[str, Any]) -> Output:

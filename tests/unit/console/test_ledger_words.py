@@ -21,7 +21,8 @@ def test_an_unknown_verb_is_spelt_out() -> None:
 
 
 def test_a_worker_is_named_by_its_work() -> None:
-    assert told("builds.start", "worker", "worker:builds").actor_name == "builds"
+    assert told("builds.start", "worker", "worker:builds").actor_name == "the builder"
+    assert told("builds.start", "worker", "worker:new").actor_name == "new"
     assert not told("builds.start", "worker", "worker:builds").by_person
 
 

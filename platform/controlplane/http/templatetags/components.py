@@ -176,10 +176,11 @@ def sparkline(
         return format_html('<span class="faint">{}</span>', NO_DATA)
     low, span = min(known), (max(known) - min(known)) or 1.0
     step = 100 / max(len(values) - 1, 1)
-    path, pen_down = [], False
+    path, silent, pen_down = [], [], False
     for place, value in enumerate(values):
         if value is None:
             pen_down = False
+            silent.append((f"{max(place - 0.5, 0) * step:.1f}", f"{step:.1f}"))
             continue
         path.append(
             f"{'L' if pen_down else 'M'}{place * step:.1f} {22 - 20 * (value - low) / span:.1f}"
@@ -188,9 +189,10 @@ def sparkline(
     role = format_html('role="img" aria-label="{}"', label) if label else 'aria-hidden="true"'
     return format_html(
         '<svg class="sparkline" data-series="{}" viewBox="0 0 100 24" preserveAspectRatio="none"'
-        ' {}><path d="{}"/></svg>',
+        ' {}>{}<path d="{}"/></svg>',
         series,
         mark_safe(role),  # noqa: S308  made above, from a constant or escaped
+        format_html_join("", '<rect class="silence" x="{}" width="{}" height="24"/>', silent),
         " ".join(path),
     )
 
