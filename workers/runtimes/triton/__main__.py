@@ -78,7 +78,9 @@ def _arguments(told: Options, folder: Path, models: Path) -> list[str]:
         "--metrics-config=summary_latencies=false",
         "--pinned-memory-pool-byte-size=0",
         "--exit-on-error=true",
-        f"--exit-timeout-secs={PATIENCE}",
+        # Longer than the supervisor waits: when this runs out under load, Triton crashes and
+        # leaves its Python behind. Killed, it takes it along.
+        f"--exit-timeout-secs={2 * PATIENCE}",
     ]
 
 
