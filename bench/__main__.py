@@ -1,0 +1,22 @@
+"""`make bench`: every bench in turn; `python -m bench NAME ...` for some of them."""
+
+import sys
+
+from bench import registry, runtimes, serving
+from controlplane.cli.output import note
+
+BENCHES = {"serving": serving.main, "registry": registry.main, "runtimes": runtimes.main}
+
+
+def main() -> None:
+    """Run the benches that were named, or all."""
+    wanted = sys.argv[1:] or list(BENCHES)
+    for name in wanted:
+        if name not in BENCHES:
+            sys.exit(f"There is no bench named {name}; there are {', '.join(BENCHES)}.")
+        note(f"Measuring: {name}")
+        BENCHES[name]()
+
+
+if __name__ == "__main__":
+    main()
