@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.toolchain import graphs
-from workers.toolchain.native import LABEL, PREDICTION, PROBABILITIES, Native
+from workers.toolchain.model import LABEL, PREDICTION, PROBABILITIES, Native
 from workers.toolchain.problems import Skip
 from workers.toolchain.spec import Spec
 

@@ -9,7 +9,8 @@ from packaging.utils import canonicalize_name
 
 from apps.registry.domain.kinds import Format
 from controlplane.drivers.mlflow.mlmodel import as_mlflow_folder, mlmodel_file
-from workers.toolchain.native import Native, library_versions
+from workers.toolchain.model import Native
+from workers.toolchain.native import library_versions
 from workers.toolchain.spec import Spec
 
 LOCK = "requirements.lock"
@@ -71,8 +72,8 @@ def _pin(line: str) -> tuple[str, str] | None:
 
 def _closed(found: dict[str, str]) -> dict[str, str]:
     """Return `found` with everything that it needs in turn, as installed here."""
-    closed = {canonicalize_name(name): version for name, version in found.items()}
-    queue = list(closed)
+    closed: dict[str, str] = {canonicalize_name(name): version for name, version in found.items()}
+    queue: list[str] = list(closed)
     while queue:
         name = queue.pop()
         if _installed(name) != closed[name]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from apps.builds.domain.variants import ProofVerdict
 from workers.toolchain import ort
-from workers.toolchain.native import LABEL
+from workers.toolchain.model import LABEL
 from workers.toolchain.spec import Spec
 from workers.toolchain.tensors import Arrays, Signature, as_oip, cut, rows_of, typed
 

@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -98,7 +99,11 @@ def _namespaces(job: Path, out: Path, hide: Path | None) -> list[str]:
         ]
     _become_init()
     weak = []
-    for wall, build in (("file system", lambda: _seal(job, out, hide)), ("/proc", _own_proc)):
+    walls: list[tuple[str, Callable[[], None]]] = [
+        ("file system", lambda: _seal(job, out, hide)),
+        ("/proc", _own_proc),
+    ]
+    for wall, build in walls:
         try:
             build()
         except OSError as refused:
@@ -156,8 +161,8 @@ def _seal(job: Path, out: Path, hide: Path | None) -> None:
     _mount(str(out), str(out), None, MS_BIND)
     _mount("tmpfs", SHARED_MEMORY, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _read_only("/")
-    for folder in (str(out), SHARED_MEMORY):
-        _mount_attributes(folder, 0, clear=MOUNT_ATTR_RDONLY)
+    for writable in (str(out), SHARED_MEMORY):
+        _mount_attributes(writable, 0, clear=MOUNT_ATTR_RDONLY)
     os.chdir(out)
 
 

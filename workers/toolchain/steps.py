@@ -22,7 +22,7 @@ from workers.toolchain import bundle, convert, graphs, measure, native, optimise
 from workers.toolchain import prove as proving
 from workers.toolchain import samples as held_out
 from workers.toolchain import scan as scanning
-from workers.toolchain.native import Native
+from workers.toolchain.model import Native
 from workers.toolchain.problems import BuildFailed, Problem, Skip, crashed, out_of_memory
 from workers.toolchain.report import Report, VariantResult, say, why
 from workers.toolchain.samples import Samples

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.toolchain.native import Native
+from workers.toolchain.model import Native
 from workers.toolchain.problems import BuildFailed
 from workers.toolchain.tensors import NUMPY_OF, Arrays, Signature, tensor
 

@@ -169,10 +169,14 @@ class _Inert:
 ARRAY = "joblib.numpy_pickle.NumpyArrayWrapper"
 
 
-class _Follower(pickle._Unpickler):  # type: ignore[name-defined, misc]
+# The unpickler in Python, which typeshed does not describe: opcodes are methods in `dispatch`.
+_PythonUnpickler: Any = pickle._Unpickler
+
+
+class _Follower(_PythonUnpickler):  # type: ignore[misc]  # see above
     """Python's unpickler, in Python, importing nothing."""
 
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(_PythonUnpickler.dispatch)
 
     def __init__(self, stream: BinaryIO, walk: Walk) -> None:
         super().__init__(stream)
@@ -222,7 +226,7 @@ class _Follower(pickle._Unpickler):  # type: ignore[name-defined, misc]
         state = self.stack.pop()
         target = self.stack[-1]
         if isinstance(target, np.dtype):
-            target.__setstate__(state)
+            target.__setstate__(state)  # type: ignore[attr-defined]
         elif isinstance(target, _Inert):
             target.__setstate__(state)
             self._note_version(state)

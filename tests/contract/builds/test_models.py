@@ -21,6 +21,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from apps.builds.domain.job import JobReport, JobSpec, JobState, VariantReport
 from controlplane.drivers.local.jobs import LocalJobs
 
+# The libraries that train the models warn of what does not matter here: convergence, futures.
+pytestmark = pytest.mark.filterwarnings("ignore")
 X, Y = load_breast_cancer(return_X_y=True)
 needs_torch = [
     pytest.mark.torch,
@@ -221,7 +223,6 @@ def scripted(folder: Path) -> str:
 @pytest.mark.parametrize(
     "make", [pytest.param(m, marks=needs_torch) for m in (exported, scripted)]
 )
-@pytest.mark.filterwarnings("ignore")
 def test_a_torch_module_becomes_onnx(
     build: Callable[..., JobReport], make: Callable[[Path], str]
 ) -> None:

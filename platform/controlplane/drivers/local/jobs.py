@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
@@ -281,7 +281,7 @@ def _starts(folder: Path) -> int:
     return int(_read(folder / "launch.json").get("starts", 0))
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 
