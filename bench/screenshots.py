@@ -1,19 +1,24 @@
 """Take a picture of every page of a running Modelyard, wide and narrow, light and dark.
 
-    python -m bench.screenshots --url http://127.0.0.1:8000 --password ...
+    python -m bench.screenshots                      start the demo in a temporary home
+    python -m bench.screenshots --url URL --password PASSWORD      use one that is running
 
-What is on a page is whatever the running stack holds; `make screenshots` uses the demo's. Needs a
-Chromium; Debian's is enough.
+What is on a page is whatever the stack holds. Needs a Chromium; Debian's is enough.
 """
 
 import argparse
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from controlplane.cli.client import Client
+from controlplane.cli.stack import Stack, running
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -25,6 +30,7 @@ FLAGS = [
     "--no-first-run",
 ]
 WIDE, NARROW = (1440, 900), (390, 844)
+DEMO_MODELS, DEMO_SECONDS, TRAFFIC_SECONDS = 3, 300, 90
 SETTLE_MS = 700  # fonts, charts and the first look of the live parts
 
 
@@ -44,6 +50,31 @@ class Shot:
 def main() -> int:
     """Take every page; say what was left out."""
     asked = _arguments()
+    if asked.url:
+        return _shoot(asked)
+    with tempfile.TemporaryDirectory(prefix="my-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o755)  # PostgreSQL does not run as root: its own user must get in
+        with running(home, seconds=240, arguments=["--demo"]) as stack:
+            _wait_for_demo(stack)
+            asked.url = stack.web
+            asked.password = stack.admin_password
+            return _shoot(asked)
+
+
+def _wait_for_demo(stack: Stack) -> None:
+    """Wait until all the demonstration's models answer, and have been asked for a while."""
+    client = Client(stack.web, stack.token("screenshots"))
+    until = time.monotonic() + DEMO_SECONDS
+    while time.monotonic() < until:
+        found = client.get("/api/v1/endpoints")["results"]
+        if len(found) >= DEMO_MODELS and all(e["state"] == "live" for e in found):
+            break
+        time.sleep(2)
+    time.sleep(TRAFFIC_SECONDS)
+
+
+def _shoot(asked: argparse.Namespace) -> int:
     asked.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=asked.chromium, args=FLAGS)
@@ -60,9 +91,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--url", default="", help="of a running stack; a demo's without")
     parser.add_argument("--user", default="admin")
-    parser.add_argument("--password", required=True)
+    parser.add_argument("--password", default="")
     parser.add_argument("--out", type=Path, default=Path("docs/screenshots"))
     parser.add_argument("--chromium", default=CHROMIUM)
     parser.add_argument("--only", default="", help="names of pages, with commas between them")

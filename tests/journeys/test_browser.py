@@ -12,7 +12,6 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
 from controlplane.cli.stack import Stack
-from controlplane.project.management.commands.prepare import PASSWORD
 
 pytestmark = pytest.mark.stack
 CHROMIUM = "/usr/bin/chromium"
@@ -49,15 +48,11 @@ def desk(page: Page, stack: Stack) -> Page:
     page.goto(f"{stack.web}/models")
     expect(page).to_have_url(re.compile("/sign-in"))
     page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(password_of(stack))
+    page.get_by_label("Password").fill(stack.admin_password)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{stack.web}/models")
     yield page
     assert problems == []
-
-
-def password_of(stack: Stack) -> str:
-    return (stack.home / "secrets" / PASSWORD).read_text().strip()
 
 
 def test_from_a_file_to_a_prediction(
@@ -134,7 +129,7 @@ def test_the_main_pages_need_no_script(browser: Any, stack: Stack) -> None:
     page = context.new_page()
     page.goto(f"{stack.web}/sign-in")
     page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(password_of(stack))
+    page.get_by_label("Password").fill(stack.admin_password)
     page.get_by_role("button", name="Sign in").click()
     for path in ("/", "/models", f"/models/{MODEL}", f"/models/{MODEL}/versions/1", "/endpoints"):
         page.goto(f"{stack.web}{path}")

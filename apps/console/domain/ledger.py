@@ -9,6 +9,7 @@ SENTENCES = {
     "registry.model.archive": "archived the model {subject}",
     "registry.model.restore": "restored the model {subject}",
     "registry.version.register": "registered {subject}",
+    "registry.version.adopt": "read the files of {subject}",
     "registry.version.edit": "edited {subject}",
     "registry.version.learn": "learnt the signature of {subject}",
     "registry.version.validate": "validated {subject}",

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,11 @@ class Stack:
     mlflow: str
     seconds: float
 
+    @property
+    def admin_password(self) -> str:
+        """Return the password of the first admin, as the first start has kept it."""
+        return (self.home / "secrets" / "admin-password").read_text().strip()
+
     def token(self, name: str) -> str:
         """Return a fresh API token of the first admin."""
         done = subprocess.run(  # noqa: S603
@@ -46,7 +51,7 @@ class Stack:
 
 
 @contextmanager
-def running(home: Path, *, seconds: float = 120) -> Iterator[Stack]:
+def running(home: Path, *, seconds: float = 120, arguments: Sequence[str] = ()) -> Iterator[Stack]:
     """Run the stack with its state in `home` while the block runs; leave nothing behind.
 
     Raises:
@@ -57,7 +62,7 @@ def running(home: Path, *, seconds: float = 120) -> Iterator[Stack]:
     began = time.monotonic()
     with said.open("w") as log:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "manage.py", "up", "--ready-file", str(ready)],
+            [sys.executable, "manage.py", "up", "--ready-file", str(ready), *arguments],
             cwd=ROOT,
             env={**os.environ, "MODELYARD_HOME": str(home)},
             stdout=log,
