@@ -78,7 +78,13 @@ class Throttled(ControlPlaneError):
     code = "controlplane.throttled"
 
     def __init__(
-        self, sentence: str, *, wait_seconds: int, remedy: str = "", field: str = "", code: str = ""
+        self,
+        sentence: str,
+        *,
+        wait_seconds: int,
+        remedy: str = "",
+        field: str = "",
+        code: str = "",
     ) -> None:
         """Say what is so, and when to try again."""
         super().__init__(sentence, remedy=remedy, field=field, code=code)

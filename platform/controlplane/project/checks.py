@@ -60,7 +60,7 @@ def public_address_is_answered(app_configs: Any, **_: Any) -> Sequence[CheckMess
 @register(TAG)
 def static_files_are_collected(app_configs: Any, **_: Any) -> Sequence[CheckMessage]:
     """Production serves what `collectstatic` has made."""
-    if settings.WHITENOISE_USE_FINDERS or settings.STATIC_ROOT.exists():
+    if settings.WHITENOISE_USE_FINDERS or (settings.STATIC_ROOT and settings.STATIC_ROOT.exists()):
         return []
     return [
         Warning(

@@ -34,7 +34,7 @@ class EnvoyMeter:
         """Implement `TrafficMeter.read`."""
         stats = self._stats()
         values = {s["name"]: s["value"] for s in stats if "name" in s}
-        details = next(
+        details: list[Any] = next(
             (s["histograms"].get("details", []) for s in stats if "histograms" in s), []
         )
         started = self._clock() - values.get("server.uptime", 0)
