@@ -18,6 +18,7 @@ import json
 import weakref
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -83,6 +84,9 @@ PAGE_POLICY = (
     "frame-ancestors 'self'; base-uri 'self'; form-action 'self'"
 )
 FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+# Registry verbs may wait for the mirror; the event loop's own few threads tell who is asking.
+PATIENT = ThreadPoolExecutor(16, thread_name_prefix="door")
 
 
 class Gone(Exception):
@@ -161,7 +165,8 @@ async def _serve(asked: Asked, actor: Actor, receive: Receive, send: Send) -> No
         return
     if found.verb is not None:
         body = await _json(receive)
-        await _answer(send, await _in_thread(partial(_perform, found, asked, actor, body)))
+        perform = partial(_perform, found, asked, actor, body)
+        await _answer(send, await _in_thread(perform, executor=PATIENT))
         return
     access.require(actor, found.access)
     await _guard(asked, actor)
@@ -411,7 +416,9 @@ async def _answer(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": answer.content})
 
 
-async def _in_thread(work: Callable[[], Any]) -> Any:
+async def _in_thread(
+    work: Callable[[], Any], *, executor: ThreadPoolExecutor | None = None
+) -> Any:
     """Run `work`, which uses the database, beside the event loop."""
 
     def worked() -> Any:
@@ -420,7 +427,7 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
         finally:
             close_old_connections()
 
-    return await sync_to_async(worked, thread_sensitive=False)()
+    return await sync_to_async(worked, thread_sensitive=False, executor=executor)()
 
 
 _clients: weakref.WeakKeyDictionary[AbstractEventLoop, httpx.AsyncClient] = (

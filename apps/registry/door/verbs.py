@@ -22,7 +22,7 @@ from apps.registry.models import ModelVersion, RegisteredModel
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Conflict, Denied, Invalid, Missing, Transient
 
-PATIENCE = 6.0  # seconds to wait for versions that were registered here a moment ago
+PATIENCE = 12.0  # seconds to wait for versions that were registered here a moment ago
 PAUSE = 0.1
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 TEAM_TAG = "modelyard.team"
