@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import F, Prefetch, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet
 
 from apps.accounts.domain import access
+from apps.builds.domain.policy import BUILDABLE
 from apps.builds.domain.states import BuildState
 from apps.builds.domain.variants import ProofVerdict, VariantKind, VariantState
 from apps.builds.models import Build, BuildLogChunk, BuildStep, Variant
 from apps.registry import selectors as registry
+from apps.registry.domain.kinds import MirrorState
+from apps.registry.domain.states import VersionState
+from apps.registry.models import ModelVersion
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Missing
 
@@ -118,6 +122,32 @@ def failed_builds(actor: Actor, *, limit: int = 20) -> list[Build]:
     rows = builds(actor, state=BuildState.FAILED)
     newest = rows.exclude(version__builds__number__gt=F("number"))
     return list(newest[:limit])
+
+
+def unbuilt(*, limit: int) -> list[int]:
+    """Return the keys of versions that have no build and could have one, oldest first."""
+    return list(
+        ModelVersion.objects.filter(
+            ~Exists(Build.objects.filter(version=OuterRef("pk"))),
+            state=VersionState.REGISTERED,
+            format__in=sorted(BUILDABLE),
+            manifest_digest__isnull=False,
+            model__archived_at=None,
+        )
+        .exclude(mirror_state=MirrorState.ADOPTING)
+        .order_by("pk")
+        .values_list("pk", flat=True)[:limit]
+    )
+
+
+def unbuilt_for_update(version_id: int) -> ModelVersion | None:
+    """Lock a version, unless it has a build by now or somebody else holds it."""
+    return (
+        ModelVersion.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
+        .select_related("model__team")
+        .filter(pk=version_id, builds=None)
+        .first()
+    )
 
 
 def steps(build_row: Build) -> list[BuildStep]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Max
 
 from apps.accounts.domain import access
 from apps.audit import services as audit
@@ -14,7 +14,6 @@ from apps.builds.domain.states import BUILD, BuildMove, BuildState
 from apps.builds.domain.variants import VariantKind
 from apps.builds.models import Build
 from apps.registry import selectors as registry
-from apps.registry.domain.kinds import MirrorState
 from apps.registry.domain.states import VersionState
 from apps.registry.models import ModelVersion, UploadState
 from controlplane.db.live import announce
@@ -92,33 +91,13 @@ def build_what_is_new(*, limit: int = AT_A_TIME) -> int:
     be missed. Versions whose files are still on their way are taken when they have arrived.
     """
     begun = 0
-    for pk in list(_unbuilt()[:limit]):
+    for pk in selectors.unbuilt(limit=limit):
         with transaction.atomic():
-            version = (
-                ModelVersion.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
-                .select_related("model__team")
-                .filter(pk=pk, builds=None)
-                .first()
-            )
+            version = selectors.unbuilt_for_update(pk)
             if version is not None:
                 _insert(BUILDER, version, options={"variants": []}, reason="It is new.")
                 begun += 1
     return begun
-
-
-def _unbuilt() -> Any:
-    return (
-        ModelVersion.objects.filter(
-            ~Exists(Build.objects.filter(version=OuterRef("pk"))),
-            state=VersionState.REGISTERED,
-            format__in=sorted(BUILDABLE),
-            manifest_digest__isnull=False,
-            model__archived_at=None,
-        )
-        .exclude(mirror_state=MirrorState.ADOPTING)
-        .order_by("pk")
-        .values_list("pk", flat=True)
-    )
 
 
 def _known(variants: Sequence[str]) -> list[str]:
