@@ -13,7 +13,8 @@ from typing import Any
 import uvicorn
 from django.db import connections
 
-from apps.registry.door import proxy, upstream
+from apps.registry import upstream
+from apps.registry.door import proxy
 from apps.registry.models import ModelVersion
 from apps.registry.ports import ModelStore
 from apps.registry.reconcile import VersionReconciler

@@ -27,9 +27,8 @@ from sklearn.linear_model import LogisticRegression
 
 from apps.accounts.models import Person
 from apps.audit.models import AuditEvent
-from apps.registry import blobs, inspection, services
+from apps.registry import blobs, inspection, runs, services
 from apps.registry.domain.details import Details
-from apps.registry.door import runs
 from apps.registry.models import Alias, ModelVersion, RegisteredModel
 from controlplane.drivers.mlflow.store import MlflowStore
 from controlplane.kernel.actor import Role
@@ -191,8 +190,14 @@ def test_the_model_of_a_run_is_registered_by_naming_the_run(
     version = ModelVersion.objects.get(number=2)
     assert version.metrics == {"auc": 0.97}
     assert version.inputs[0]["shape"] == [-1, 30]
-    listed = runs.recent()
-    assert (said["run"], "model") in [(found.run_id, found.path) for found in listed]
+    listed = {(found.run_id, found.path): found for found in runs.recent()}
+    assert listed[said["run"], "model"].experiment == "Default"
+    browser = Client()
+    browser.force_login(factories.person(role=Role.CONTRIBUTOR))
+    shown = browser.get(f"/models/{name}/register").content.decode()
+    assert f"?run={said['run']}&amp;model=model#run" in shown
+    picked = browser.get(f"/models/{name}/register?run={said['run']}").content.decode()
+    assert f'value="{said["run"]}"' in picked
     assert len(json.loads(client(LOAD, door, secret, f"models:/{name}/2"))) == 30
 
 

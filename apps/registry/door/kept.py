@@ -2,8 +2,8 @@
 
 import re
 
-from apps.registry.door.upstream import ask
 from apps.registry.models import ModelVersion
+from apps.registry.upstream import ask
 from controlplane.kernel.errors import Denied
 
 LOGGED_MODEL = re.compile(r"(?:^|/)models/(?P<id>m-[0-9a-zA-Z]+)(?:/|$)")

@@ -33,7 +33,8 @@ from django.http.request import split_domain_port, validate_host
 
 from apps.accounts import identify
 from apps.accounts.domain import access
-from apps.registry.door import answers, kept, upstream, verbs, visible
+from apps.registry import upstream
+from apps.registry.door import answers, kept, verbs, visible
 from apps.registry.door.answers import Answer
 from apps.registry.door.routes import (
     ARTIFACT,

@@ -17,8 +17,8 @@ from apps.registry import numbering, selectors, services
 from apps.registry.domain.kinds import MirrorState
 from apps.registry.door.answers import Answer
 from apps.registry.door.routes import Verb, leads_out
-from apps.registry.door.upstream import ask
 from apps.registry.models import ModelVersion, RegisteredModel
+from apps.registry.upstream import ask
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Conflict, Denied, Invalid, Missing, Transient
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.accounts.domain import access
 from apps.accounts.models import Team
 from apps.accounts.selectors import all_teams
-from apps.registry import selectors, services
+from apps.registry import runs, selectors, services
 from apps.registry.domain.details import Details
 from apps.registry.domain.inspected import Inspected
 from apps.registry.domain.kinds import Door, RiskTier
@@ -335,12 +335,19 @@ def _choose_page(
 ) -> HttpResponse:
     context = {
         "model": model,
-        "run_form": run_form or RunForm(initial={"artifact_path": "model"}),
+        "run_form": run_form or RunForm(initial=_picked(request)),
+        "run_models": runs.recent() if access.allows(actor_of(request), "mlflow.read") else [],
         "upload_error": upload_error,
         "limit": settings.UPLOAD_LIMIT,
         "mlflow_address": f"{settings.PUBLIC_URL}/mlflow",
     }
     return page(request, "registry/version_register.html", context, status=status)
+
+
+def _picked(request: HttpRequest) -> dict[str, str]:
+    """Return the run that was picked from the list; it stands in the address."""
+    run_id, path = request.GET.get("run", "")[:64], request.GET.get("model", "")[:200]
+    return {"run_id": run_id, "artifact_path": path or "model"}
 
 
 def _check_page(
