@@ -1,5 +1,6 @@
 """The mirror against a store that may be told to fail, and whose every write may be its last."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from workers import loop
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MLMODEL = b"flavors: {python_function: {loader_module: mlflow.sklearn, python_version: 3.11.7}}\n"
+DAYS = itertools.count(1)
 ADA = factories.actor_with(Role.ADMIN, name="ada")
 
 
@@ -322,6 +324,7 @@ def states() -> dict[int, str]:
 
 
 def passes_once(mirror: VersionReconciler) -> None:
-    """Run one sweep over whatever is due, now or later."""
+    """Run one sweep over whatever is due; every call is a day later than the one before."""
     kind = loop.Kind(ModelVersion, lambda: mirror)
-    loop.sweep(kind, now=lambda: datetime.now(UTC) + timedelta(days=1))
+    later = datetime.now(UTC) + timedelta(days=next(DAYS))
+    loop.sweep(kind, now=lambda: later)
