@@ -66,7 +66,8 @@ up: $(READY) ## Start everything, empty or as it was, until Ctrl-C
 	@$(RUN) manage.py up
 
 test: $(READY) ## Run all tests (starts a real PostgreSQL, and the whole stack once)
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --ignore tests/journeys
+	@$(RUN) -m pytest tests/journeys
 
 test-fast: $(READY) ## Run the tests that need no database
 	@$(RUN) -m pytest tests/unit tests/architecture

@@ -20,5 +20,7 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def client(stack: Stack) -> Client:
-    return Client(stack.web, stack.token("journeys"), patience=60)
+def client(stack: Stack) -> Iterator[Client]:
+    opened = Client(stack.web, stack.token("journeys"), patience=60)
+    yield opened
+    opened.close()

@@ -61,6 +61,10 @@ class Client:
             timeout=httpx.Timeout(30.0, connect=5.0),
         )
 
+    def close(self) -> None:
+        """Close the connection pool."""
+        self._http.close()
+
     def get(self, path: str, **query: Any) -> Json:
         """Read one object."""
         return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})

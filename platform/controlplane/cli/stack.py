@@ -42,7 +42,7 @@ class Stack:
         done = subprocess.run(  # noqa: S603
             [sys.executable, "manage.py", "token", name],
             cwd=ROOT,
-            env={**os.environ, "MODELYARD_HOME": str(self.home)},
+            env=_environment(self.home),
             capture_output=True,
             text=True,
             check=True,
@@ -64,7 +64,7 @@ def running(home: Path, *, seconds: float = 120, arguments: Sequence[str] = ()) 
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "manage.py", "up", "--ready-file", str(ready), *arguments],
             cwd=ROOT,
-            env={**os.environ, "MODELYARD_HOME": str(home)},
+            env=_environment(home),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -73,6 +73,13 @@ def running(home: Path, *, seconds: float = 120, arguments: Sequence[str] = ()) 
         yield _wait(process, ready, said, home, began, began + seconds)
     finally:
         _stop(process)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return ours, less what would make the stack another than a new user's."""
+    own = ("MODELYARD_", "DJANGO_", "DATABASE_URL", "BROKER_URL", "MLFLOW_", "S3")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return {**kept, "MODELYARD_HOME": str(home)}
 
 
 def _wait(
