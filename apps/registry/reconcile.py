@@ -126,31 +126,35 @@ class VersionReconciler:
         )
         began = self.clock()
         with self._folder(version, "mirror") as folder:
-            made = folder / "made"
-            if not (folder / "done").exists():
-                self._package(version, folder / "files", made)
-                (folder / "done").touch()
-            if not self.store.upload(made, place, deadline=began + self.seconds):
+            for step in (self._materialise, self._package):
+                done = folder / f"{step.__name__}.done"
+                if not done.exists():
+                    step(version, folder)
+                    done.touch()
+                # Gigabytes take their time: each step is a pass's work, and is kept.
+                if self.clock() > began + self.seconds:
+                    return ""
+            if not self.store.upload(folder / "made", place, deadline=began + self.seconds):
                 return ""
         self._forget(version, "mirror")
         return place
 
-    def _package(self, version: ModelVersion, files: Path, made: Path) -> None:
-        for half in (files, made):
-            shutil.rmtree(half, ignore_errors=True)
+    def _materialise(self, version: ModelVersion, folder: Path) -> None:
+        shutil.rmtree(folder / "files", ignore_errors=True)
         entries = [FileEntry(f.path, f.sha256, f.size) for f in version.files.order_by("path")]
-        blobs.materialise(entries, files)
-        self.store.package(
-            Package(
-                files=files,
-                format=version.format,
-                inputs=version.inputs,
-                outputs=version.outputs,
-                requirements=mirrored.requirements(version.facts, version.framework),
-            ),
-            made,
+        blobs.materialise(entries, folder / "files")
+
+    def _package(self, version: ModelVersion, folder: Path) -> None:
+        shutil.rmtree(folder / "made", ignore_errors=True)
+        package = Package(
+            files=folder / "files",
+            format=version.format,
+            inputs=version.inputs,
+            outputs=version.outputs,
+            requirements=mirrored.requirements(version.facts, version.framework),
         )
-        shutil.rmtree(files)
+        self.store.package(package, folder / "made")
+        shutil.rmtree(folder / "files")
 
     def _number(self, version: ModelVersion, place: str) -> bool:
         """Create the version under its own number; the caller holds the model's numbers."""

@@ -1,6 +1,7 @@
 """The mirror against a store that may be told to fail, and whose every write may be its last."""
 
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -196,6 +197,28 @@ def test_adopting_goes_on_where_time_ran_out(store: MemoryModelStore, tmp_path: 
     assert not list((tmp_path / "scratch").iterdir())
 
 
+def test_mirroring_goes_on_where_time_ran_out(store: MemoryModelStore, tmp_path: Path) -> None:
+    seconds = itertools.count()
+    slow = VersionReconciler(
+        store,
+        public_url="http://here",
+        scratch=tmp_path / "scratch",
+        upload_limit=10_000_000,
+        seconds=0.5,
+        clock=lambda: float(next(seconds)),
+    )
+    store.upload = unhurried(store.upload)  # type: ignore[method-assign]
+    registered(tmp_path, 1)
+    for _ in range(2):  # materialised, then packed: each ends its pass
+        passes_once(slow)
+        assert states() == {1: "pending"}
+        assert not store.versions
+    slow.seconds = 1000
+    passes_once(slow)
+    assert states() == {1: "mirrored"}
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -290,6 +313,11 @@ def test_names_that_are_not_allowed_here_stay_there(store: MemoryModelStore) -> 
 
 def down(at_ms: int) -> None:
     raise Transient("MLflow does not answer.", code="mlflow.down")
+
+
+def unhurried(upload: Callable[..., bool]) -> Callable[..., bool]:
+    """Return `upload` without a deadline: the test's clock is not the machine's."""
+    return lambda folder, place, *, deadline: upload(folder, place, deadline=float("inf"))
 
 
 def registered(tmp_path: Path, number: int) -> ModelVersion:
