@@ -173,7 +173,7 @@ def test_a_route_changed_by_hand_is_put_right(outside: World, admin: Any) -> Non
     built(outside, version)
     endpoint = live(outside, serve(outside, admin, version), 1)
     path = outside.home / "envoy" / "rds.json"
-    replace(path, json.loads(path.read_text().replace('"timeout": "10s"', '"timeout": "7s"')))
+    replace(path, json.loads(path.read_text().replace('"timeout":"10s"', '"timeout":"7s"')))
     wait_for(lambda: not outside.router.observe(endpoint.public_id).intact)
     assert outside.watch() == 1
     outside.drive(endpoint, lambda e: outside.router.observe(e.public_id).intact)

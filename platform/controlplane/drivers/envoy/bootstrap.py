@@ -2,8 +2,8 @@
 
 The listener never changes while Envoy runs: a changed listener would leave keep-alive
 connections on the old one until they drain. Whatever may change stands in files that are
-replaced by rename: clusters in `cds.json`, the replicas of one cluster in `eds-<cluster>.json`,
-addresses, weights, keys and limits in `rds.json`.
+replaced by rename: clusters and their replicas in `cds.json`; addresses, weights, keys and limits
+in `rds.json`.
 """
 
 import json
@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from apps.endpoints.domain import keys
 from controlplane.kernel import secretfile
@@ -26,6 +28,14 @@ KEY_CONFIG = f"{API}extensions.filters.http.jwt_authn.v3."
 KEY_NEEDED = "key"  # the requirement that a route with keys names
 ADMIT_FILTER = "envoy.filters.http.rbac"
 ADMIT_CONFIG = f"{API}extensions.filters.http.rbac.v3."
+NO_ENDPOINT = (
+    "There is no endpoint at this address. It has the form "
+    "/ENVIRONMENT/ENDPOINT/v2/models/ENDPOINT/infer; the endpoint's page shows it."
+)
+NO_ROUTE = (
+    "The endpoint answers POST /v2/models/ENDPOINT/infer, and GET /v2/models/ENDPOINT and "
+    "/v2/health/ready, below its own address; the endpoint's page shows it."
+)
 BODY_FILTER = "envoy.filters.http.buffer"
 BODY_CONFIG = f"{API}extensions.filters.http.buffer.v3."
 
@@ -58,15 +68,25 @@ def signing_seed(home: Path) -> bytes:
     return secretfile.read_or_make(home / "secrets" / "endpoint-keys", size=keys.SEED_BYTES)
 
 
-def replace(path: Path, content: Mapping[str, Any]) -> None:
+def replace(path: Path, content: Mapping[str, Any]) -> bool:
     """Put `content` in the place of `path` in one step, readable by its owner only.
 
     Envoy watches for the rename, so it never reads half a file.
+
+    Returns:
+        Whether anything changed; what is there already is left alone.
     """
+    wanted = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    try:
+        if path.read_bytes() == wanted:
+            return False
+    except OSError:
+        pass
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w") as stream:
-        json.dump(content, stream, indent=1, sort_keys=True)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(wanted)
     os.replace(name, path)
+    return True
 
 
 def _no_routes() -> dict[str, Any]:
@@ -83,10 +103,7 @@ def unknown_address() -> dict[str, Any]:
         "match": {"prefix": "/"},
         "direct_response": {
             "status": 404,
-            "body": {
-                "inline_string": "There is no endpoint at this address. It has the form "
-                "/ENVIRONMENT/ENDPOINT/v2/models/ENDPOINT/infer; the endpoint's page shows it."
-            },
+            "body": {"inline_string": NO_ENDPOINT},
         },
     }
 
@@ -98,6 +115,7 @@ def _bootstrap(
         "node": {"id": "modelyard", "cluster": "modelyard"},
         "admin": {"address": _socket("127.0.0.1", admin_port)},
         "stats_flush_interval": "1s",  # histograms can be read only after a flush
+        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _statistics()}}},
         "static_resources": {"listeners": [_listener(folder, jwks, host, port)]},
         "dynamic_resources": {
             "cds_config": {
@@ -106,6 +124,19 @@ def _bootstrap(
             }
         },
     }
+
+
+def _statistics() -> list[dict[str, Any]]:
+    """Name the statistics that are kept: few of the 150 that Envoy has of a cluster are read.
+
+    The others would cost a thousand endpoints a hundred megabytes, and every reading its time.
+    """
+    of_a_cluster = (
+        r"cluster\.[^.]+\.(upstream_rq_(total|[1-5]xx|time|timeout|retry|pending_overflow)"
+        r"|upstream_cx_(active|connect_fail)|membership_(total|healthy))"
+    )
+    prefixes = ("server.", "cluster_manager.", "listener_manager.", "http.callers.", "listener.")
+    return [*({"prefix": p} for p in prefixes), {"safe_regex": {"regex": of_a_cluster}}]
 
 
 def _socket(host: str, port: int) -> dict[str, Any]:
@@ -214,6 +245,7 @@ def _own_answers() -> dict[str, Any]:
         "mappers": [
             _say(401, "This endpoint needs a key. Send one that is valid as X-Api-Key."),
             _say(403, "This key is not one of this endpoint's."),
+            _say(404, NO_ROUTE, flags=["NR"]),
             _say(413, "The request is larger than this endpoint accepts."),
             _say(504, "The model did not answer in the time this endpoint allows."),
             _say(

@@ -1,8 +1,8 @@
 """Envoy as the traffic router: resources go in by file, and what is in force is read back.
 
 The table of all routes is kept beside Envoy's files, under a lock, because one file holds the
-routes of all endpoints. Files are written in the order in which Envoy may need them (replicas,
-then clusters, then routes) and only when they differ. Nothing here touches a listener.
+routes of all endpoints. Files are written in the order in which Envoy needs them (clusters, then
+routes) and only when they differ. Nothing here touches a listener.
 """
 
 import fcntl
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 
 from apps.endpoints.domain.values import Route, RouteSeen
 from controlplane.drivers.envoy import routes
@@ -25,16 +26,38 @@ from controlplane.kernel.errors import Conflict, Permanent, Transient
 
 TAKEN_UP_WITHIN = 3.0  # seconds; measured: 5 to 25 ms
 LOOK_EVERY = 0.01  # seconds
+WORDS_WITHIN = 1.0  # seconds; the log passes through the supervisor
+LONGEST_WORDS = 600
+NO_LOG = Path("/nonexistent")
+SAME_RUN = 5.0  # seconds; Envoy tells its age in whole seconds
+CLUSTERS, ROUTES = "cds.json", "rds.json"
+COUNTERS = {
+    CLUSTERS: "cluster_manager.cds.update_success",
+    ROUTES: "http.callers.rds.endpoints.update_success",
+}
+REFUSED = ("update_rejected", "update_failure")
 NOTHING_OF_THE_KIND = 404  # what /config_dump answers while there is no cluster, or no replica
-FRESH = 1.0  # seconds for which an observation is shared between the passes of one process
+FRESH = 0.2  # seconds for which Envoy's counters are shared between the passes of one process
 FORGOTTEN_AFTER = 3600.0  # seconds for which a removed endpoint's generation is remembered
 
 
-@dataclass
-class _Look:
-    at: float
-    stamp: tuple[float, ...]
-    in_force: routes.InForce
+@dataclass(frozen=True)
+class _Counters:
+    """What Envoy counts of its files, and thereby whether anything in force can have changed.
+
+    Attributes:
+        started: When this Envoy was started, in seconds; known to within some seconds.
+        taken: Files that were taken up, by kind.
+        refused: Files that were refused.
+    """
+
+    started: float
+    taken: Mapping[str, int]
+    refused: int
+
+    def same_as(self, other: "_Counters") -> bool:
+        """Return whether nothing was taken up between the two."""
+        return self.taken == other.taken and abs(self.started - other.started) < SAME_RUN
 
 
 class EnvoyRouter:
@@ -58,7 +81,9 @@ class EnvoyRouter:
         """
         self.folder, self._log, self._clock = folder, log, clock
         self._admin = httpx.Client(base_url=admin, timeout=5, trust_env=False)
-        self._look: _Look | None = None
+        self._counted: tuple[float, _Counters] | None = None
+        self._seen: tuple[_Counters, routes.InForce] | None = None
+        self._read: tuple[int, dict[str, Any]] | None = None
 
     def close(self) -> None:
         """Close the connection to the admin page."""
@@ -71,10 +96,10 @@ class EnvoyRouter:
             _refuse_older(table.get(route.endpoint), route.generation)
             wanted = {**table, route.endpoint: routes.to_json(route)}
             try:
-                self._put(wanted, changed=route.endpoint)
+                self._put(wanted)
             except Permanent:
                 # One endpoint's route that Envoy refuses must not stand in the others' way.
-                self._put(table, changed=route.endpoint)
+                self._put(table)
                 raise
 
     def remove(self, endpoint: str, *, generation: int) -> None:
@@ -84,141 +109,123 @@ class EnvoyRouter:
             _refuse_older(table.get(endpoint), generation)
             # What is left says only which generation removed it, so a late command is refused.
             gone = {"generation": generation, "removed": time.time()}
-            self._put({**table, endpoint: gone}, changed=endpoint)
+            self._put({**table, endpoint: gone})
 
     def observe(self, endpoint: str) -> RouteSeen:
         """Implement `TrafficRouter.observe`."""
-        return self.observe_all().get(endpoint, RouteSeen())
+        kept = self._table().get(endpoint)
+        in_force = self._in_force()
+        if kept is None or "removed" in kept:
+            return RouteSeen()
+        return routes.compare(routes.from_json(kept), in_force)
 
     def observe_all(self) -> dict[str, RouteSeen]:
         """Implement `TrafficRouter.observe_all`."""
         table, in_force = self._table(), self._in_force()
-        return {
-            endpoint: routes.compare(route, in_force, eds_path=self._eds_paths(route))
-            for endpoint, route in _routes(table).items()
-        }
+        return {e: routes.compare(route, in_force) for e, route in _routes(table).items()}
 
-    def _put(self, table: dict[str, Any], *, changed: str) -> None:
+    def _put(self, table: dict[str, Any]) -> None:
         """Write what differs, in order, and wait until Envoy has it.
 
         1. The table, so that whoever comes next starts from it.
-        2. The replicas of the clusters; a new cluster's file must be there before the cluster.
-        3. The clusters, old ones still among them, and wait: a route to a cluster that is not
-           there yet would be answered with 503.
-        4. The routes, and wait.
-        5. The clusters without those that no route needs any more, and their files.
+        2. The clusters, those that may still be needed among them: a route to a cluster that is
+           not there yet would be answered with 503.
+        3. The routes.
+        4. The clusters without those that no route needs any more.
+
+        Where no file differs and Envoy does something else all the same, it is told again.
         """
         _forget_removed(table)
         replace(self.folder / "table.json", table)
-        wanted, rejected = _routes(table), self._rejections()
-        needed = self._write_replicas(wanted, changed)
-        held = needed | self._clusters_on_disk()
-        self._write_clusters(held)
-        self._wait_for(lambda seen: needed <= set(seen.clusters), rejected)
-        configuration = routes.route_configuration(wanted.values())
-        self._write(self.folder / "rds.json", [configuration])
-        self._wait_for(
-            lambda seen: seen.configuration == configuration and self._taken_up(wanted, changed),
-            rejected,
-        )
-        self._write_clusters(needed)
-        for name in held - needed:
-            self._eds(name).unlink(missing_ok=True)
+        wanted = _routes(table).values()
+        clusters = {c["name"]: c for c in routes.clusters(wanted)}
+        configuration = routes.route_configuration(wanted)
+        old = {n: c for n, c in self._clusters_on_disk().items() if n not in clusters}
+        told = self._tell(CLUSTERS, _listed({**old, **clusters}))
+        told |= self._tell(ROUTES, [configuration])
+        if not told and not self._has(clusters, configuration):
+            for name in (CLUSTERS, ROUTES):
+                (self.folder / name).unlink(missing_ok=True)
+            self._tell(CLUSTERS, _listed(clusters))
+            self._tell(ROUTES, [configuration])
+        self._tell(CLUSTERS, _listed(clusters))
 
-    def _write_replicas(self, wanted: Mapping[str, Route], changed: str) -> set[str]:
-        """Write the replicas of the changed endpoint, and any that are not on disk.
+    def _has(self, clusters: Mapping[str, Any], configuration: Mapping[str, Any]) -> bool:
+        seen = self._in_force()
+        there = all(seen.clusters.get(name) == cluster for name, cluster in clusters.items())
+        return there and seen.configuration == configuration
+
+    def _tell(self, name: str, resources: list[dict[str, Any]]) -> bool:
+        """Put a file in its place unless it is there, and wait until Envoy has taken it up.
 
         Returns:
-            The names of all clusters that the routes need.
+            Whether there was anything to tell.
+
+        Raises:
+            Permanent: Envoy refused it.
+            Transient: Envoy has not taken it up in time.
         """
-        needed = set()
-        for route in wanted.values():
-            for share in route.shares:
-                name = routes.cluster_name(route.endpoint, share.number)
-                needed.add(name)
-                if route.endpoint == changed or not self._eds(name).exists():
-                    self._write(self._eds(name), [routes.replicas(name, share.ports)])
-        return needed
-
-    def _taken_up(self, wanted: Mapping[str, Route], changed: str) -> bool:
-        return changed not in wanted or self.observe(changed).intact
-
-    def _write_clusters(self, names: set[str]) -> None:
-        self._write(
-            self.folder / "cds.json",
-            [routes.cluster(name, eds_path=str(self._eds(name))) for name in sorted(names)],
-        )
-
-    def _clusters_on_disk(self) -> set[str]:
-        """Return the clusters that the file names and whose replicas stand in a file."""
-        try:
-            resources = json.loads((self.folder / "cds.json").read_bytes())["resources"]
-            names = {str(r["name"]) for r in resources}
-        except (OSError, ValueError, KeyError, TypeError):
-            return set()
-        return {name for name in names if self._eds(name).exists()}
-
-    def _write(self, path: Path, resources: list[dict[str, Any]]) -> None:
-        """Put `resources` at `path` unless they are there already."""
+        before, logged = self._counters(fresh=True), self._log_size()
         body = {"resources": resources}
-        content = {"version_info": digests.of_bytes(digests.canonical(body))[7:23], **body}
-        try:
-            if json.loads(path.read_bytes()) == content:
-                return
-        except (OSError, ValueError):
-            pass
-        replace(path, content)
-
-    def _wait_for(
-        self, condition: Callable[[routes.InForce], bool], rejected: Mapping[str, int]
-    ) -> None:
+        version = digests.of_bytes(digests.canonical(body))[7:23]
+        if not replace(self.folder / name, {"version_info": version, **body}):
+            return False
         until = self._clock() + TAKEN_UP_WITHIN
-        while True:
-            self._look = None
-            if condition(self._in_force()):
-                return
-            if any(n > rejected.get(name, 0) for name, n in self._rejections().items()):
+        while self._counters(fresh=True).taken[name] == before.taken[name]:
+            if self._counters().refused > before.refused:
                 raise Permanent(
-                    f"Envoy refused the new configuration: {self._words()}",
+                    f"Envoy refused the new configuration: {self._words(logged)}",
                     remedy="The old one stays in force. Envoy's log has the whole message.",
                     code="envoy.refused",
                 )
             if self._clock() > until:
                 raise Transient(
-                    f"Envoy has not taken up the new configuration within {TAKEN_UP_WITHIN:g} s.",
+                    f"Envoy has not taken up {name} within {TAKEN_UP_WITHIN:g} s.",
                     code="envoy.slow",
                 )
             time.sleep(LOOK_EVERY)
+        return True
+
+    def _clusters_on_disk(self) -> dict[str, Any]:
+        try:
+            resources = json.loads((self.folder / CLUSTERS).read_bytes())["resources"]
+            return {str(r["name"]): r for r in resources}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def _in_force(self) -> routes.InForce:
-        """Return what Envoy says, asked at most once a second unless a file has changed."""
-        stamp, now = self._stamp(), self._clock()
-        if self._look and self._look.stamp == stamp and now - self._look.at < FRESH:
-            return self._look.in_force
+        """Return what Envoy says is in force, asked only where that can have changed."""
+        counters = self._counters()
+        if self._seen and self._seen[0].same_as(counters):
+            return self._seen[1]
         in_force = routes.InForce(
             routes=self._dump("dynamic_route_configs"),
             clusters=self._dump("dynamic_active_clusters"),
-            endpoints=self._dump("dynamic_endpoint_configs", "&include_eds"),
         )
-        self._look = _Look(now, stamp, in_force)
+        self._seen = (counters, in_force)
         return in_force
 
-    def _stamp(self) -> tuple[float, ...]:
-        """Return what changes when any of Envoy's files is replaced: the folder's own time."""
-        return (_time(self.folder), _time(self.folder / "rds.json"))
-
-    def _dump(self, resource: str, more: str = "") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._get(f"/config_dump?resource={resource}{more}").get(
-            "configs", []
-        )
-        return found
-
-    def _rejections(self) -> dict[str, int]:
+    def _counters(self, *, fresh: bool = False) -> _Counters:
+        now = self._clock()
+        if self._counted and not fresh and now - self._counted[0] < FRESH:
+            return self._counted[1]
         answer = self._get(
             "/stats?format=json&filter="
-            r"^(http\.callers\.rds|cluster_manager\.cds|cluster\..*)\.?.*update_(rejected|failure)$"
+            r"^(http\.callers\.rds|cluster_manager\.cds)\..*update_|^server\.uptime$"
         )
-        return {s["name"]: s["value"] for s in answer.get("stats", []) if "name" in s}
+        values = {s["name"]: int(s["value"]) for s in answer.get("stats", []) if "name" in s}
+        counters = _Counters(
+            started=now - values.get("server.uptime", 0),
+            taken={name: values.get(counter, 0) for name, counter in COUNTERS.items()},
+            refused=sum(n for name, n in values.items() if name.endswith(REFUSED)),
+        )
+        self._counted = (now, counters)
+        return counters
+
+    def _dump(self, resource: str) -> list[dict[str, Any]]:
+        answer = self._get(f"/config_dump?resource={resource}")
+        found: list[dict[str, Any]] = answer.get("configs", [])
+        return found
 
     def _get(self, path: str) -> Any:
         try:
@@ -226,36 +233,49 @@ class EnvoyRouter:
             if response.status_code == NOTHING_OF_THE_KIND:
                 return {}
             response.raise_for_status()
-            return response.json()
+            return orjson.loads(response.content)
         except (httpx.HTTPError, ValueError) as error:
             raise Transient(
                 f"Envoy's admin page does not answer: {error}", code="envoy.silent"
             ) from error
 
-    def _words(self) -> str:
-        """Return what Envoy logged about the last file it refused."""
+    def _words(self, since: int) -> str:
+        """Return what Envoy logged about the file that it refused, after the byte `since`."""
+        until = self._clock() + WORDS_WITHIN
+        while self._clock() < until:
+            text = self._logged(since)
+            at = max(text.rfind("update rejected:"), text.rfind("update failure:"))
+            if at >= 0:
+                return " ".join(text[at:].split())[:LONGEST_WORDS]
+            time.sleep(LOOK_EVERY)
+        return "see its log."
+
+    def _logged(self, since: int) -> str:
         try:
-            with (self._log or Path("/nonexistent")).open("rb") as stream:
-                stream.seek(max(0, os.fstat(stream.fileno()).st_size - 65_536))
-                text = stream.read().decode(errors="replace")
+            with (self._log or NO_LOG).open("rb") as stream:
+                stream.seek(since)
+                return stream.read(65_536).decode(errors="replace")
         except OSError:
-            return "see its log."
-        at = max(text.rfind("update rejected:"), text.rfind("update failure:"))
-        return " ".join(text[at:].split())[:600] if at >= 0 else "see its log."
+            return ""
+
+    def _log_size(self) -> int:
+        try:
+            return (self._log or NO_LOG).stat().st_size
+        except OSError:
+            return 0
 
     def _table(self) -> dict[str, Any]:
+        """Return the table; read again only when its file was replaced."""
+        path = self.folder / "table.json"
         try:
-            table = json.loads((self.folder / "table.json").read_bytes())
+            stamp = path.stat().st_mtime_ns
+            if self._read and self._read[0] == stamp:
+                return dict(self._read[1])
+            table = orjson.loads(path.read_bytes())
         except (OSError, ValueError):
             return {}
-        return table if isinstance(table, dict) else {}
-
-    def _eds(self, name: str) -> Path:
-        return self.folder / f"eds-{name}.json"
-
-    def _eds_paths(self, route: Route) -> dict[str, str]:
-        names = (routes.cluster_name(route.endpoint, s.number) for s in route.shares)
-        return {name: str(self._eds(name)) for name in names}
+        self._read = (stamp, table if isinstance(table, dict) else {})
+        return dict(self._read[1])
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -272,6 +292,10 @@ def _routes(table: Mapping[str, Any]) -> dict[str, Route]:
     return {e: routes.from_json(v) for e, v in table.items() if "removed" not in v}
 
 
+def _listed(clusters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [clusters[name] for name in sorted(clusters)]
+
+
 def _forget_removed(table: dict[str, Any]) -> None:
     before = time.time() - FORGOTTEN_AFTER
     for endpoint in [e for e, v in table.items() if v.get("removed", before) < before]:
@@ -285,10 +309,3 @@ def _refuse_older(entry: Mapping[str, Any] | None, generation: int) -> None:
             f"generation {entry['generation']}.",
             code="endpoint.overtaken",
         )
-
-
-def _time(path: Path) -> float:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

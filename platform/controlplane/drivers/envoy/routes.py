@@ -18,6 +18,7 @@ from controlplane.drivers.envoy.bootstrap import (
     API,
     BODY_CONFIG,
     BODY_FILTER,
+    DEFAULT_BODY_LIMIT,
     KEY_CONFIG,
     KEY_FILTER,
     KEY_NEEDED,
@@ -29,15 +30,12 @@ REVISION_HEADER = "x-modelyard-revision"
 # Shorter than any model server keeps an idle connection: else a request could be sent on one
 # that the server is just closing.
 UPSTREAM_IDLE_SECONDS = 3
-READS = (
-    "/v2",
-    "/v2/health/live",
-    "/v2/health/ready",
-    "/v2/models/{name}",
-    "/v2/models/{name}/ready",
-)
+# What describes a model and its server; nothing else of a server's is shown to callers.
+READS = r"/[^/]+/[^/]+/v2(/health/(live|ready)|/models/[^/]+(/ready)?)?"
+ITS_OWN = r"^/[^/]+/[^/]+"  # the part of an address that the model server does not know
 
 Json = dict[str, Any]
+NOBODY: Json = {"not_id": {"any": True}}
 
 
 def cluster_name(endpoint: str, number: int) -> str:
@@ -58,7 +56,14 @@ def route_configuration(routes: Iterable[Route]) -> Json:
     among a thousand endpoints as among ten.
     """
     tree = {prefix(r): _leaf(r) for r in sorted(routes, key=lambda r: (r.environment, r.name))}
-    host: Json = {"name": ROUTES, "domains": ["*"]}
+    # What all routes have in common stands here once: a thousand endpoints are read in a moment.
+    host: Json = {
+        "name": ROUTES,
+        "domains": ["*"],
+        "retry_policy": _retries(),
+        "request_headers_to_remove": [keys.HEADER, "authorization"],
+        "response_headers_to_add": [_revision_header()],
+    }
     if tree:
         host["matcher"] = {
             "matcher_tree": {
@@ -95,19 +100,32 @@ def prefix(route: Route) -> str:
     return f"/{quote(route.environment, safe='')}/{quote(route.name, safe='')}/"
 
 
-def cluster(name: str, *, eds_path: str) -> Json:
-    """Return the cluster of one revision, whose replicas stand in the file at `eds_path`."""
+def clusters(routes: Iterable[Route]) -> list[Json]:
+    """Return the cluster of every revision that the proxy should know, by name."""
+    found = (_cluster(route, share) for route in routes for share in route.shares)
+    return sorted(found, key=lambda cluster: str(cluster["name"]))
+
+
+def _cluster(route: Route, share: Share) -> Json:
+    """Return the cluster of one revision.
+
+    Its replicas stand in it, not in a file of their own: Envoy takes an inotify instance for
+    every file it watches, of which Linux gives an account 128, and aborts at the next.
+    """
+    name = cluster_name(route.endpoint, share.number)
+    hosts = [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+        for port in share.ports
+    ]
+    assignment: Json = {"cluster_name": name}
+    if hosts:
+        assignment["endpoints"] = [{"lb_endpoints": hosts}]
     return {
         "@type": f"{API}config.cluster.v3.Cluster",
         "name": name,
-        "type": "EDS",
+        "metadata": {"filter_metadata": {"modelyard": {"revision": str(share.number)}}},
         "connect_timeout": "1s",
-        "eds_cluster_config": {
-            "eds_config": {
-                "path_config_source": {"path": eds_path},
-                "resource_api_version": "V3",
-            }
-        },
+        "load_assignment": assignment,
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": {
             "thresholds": [
@@ -126,19 +144,6 @@ def cluster(name: str, *, eds_path: str) -> Json:
                 "explicit_http_config": {"http_protocol_options": {}},
             }
         },
-    }
-
-
-def replicas(name: str, ports: Iterable[int]) -> Json:
-    """Return where the replicas of the cluster `name` listen."""
-    hosts = [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-        for port in ports
-    ]
-    return {
-        "@type": f"{API}config.endpoint.v3.ClusterLoadAssignment",
-        "cluster_name": name,
-        "endpoints": [{"lb_endpoints": hosts}] if hosts else [],
     }
 
 
@@ -163,33 +168,23 @@ def from_json(value: Mapping[str, Any]) -> Route:
     )
 
 
-def compare(meant: Route, in_force: "InForce", *, eds_path: Mapping[str, str]) -> RouteSeen:
+def compare(meant: Route, in_force: "InForce") -> RouteSeen:
     """Return what is in force for one endpoint, beside what was last asked for it.
 
     Args:
         meant: What the table holds.
         in_force: What Envoy says.
-        eds_path: For each cluster of the endpoint, the file it should watch.
     """
     leaf = in_force.leaves.get(prefix(meant))
     weights = _weights(leaf or {})
     names = {s.number: cluster_name(meant.endpoint, s.number) for s in meant.shares}
+    known = {n: in_force.clusters.get(name, {}) for n, name in names.items()}
     shares = tuple(
-        Share(
-            number=s.number,
-            weight=weights.get(names[s.number], 0),
-            ports=in_force.ports.get(names[s.number], ()),
-        )
+        Share(s.number, weights.get(names[s.number], 0), _ports(known[s.number]))
         for s in meant.shares
     )
-    clusters_as_meant = all(
-        in_force.clusters.get(name) == cluster(name, eds_path=eds_path[name])
-        for name in names.values()
-    )
-    return RouteSeen(
-        route=replace(meant, shares=shares),
-        intact=leaf == _leaf(meant) and clusters_as_meant and shares == meant.shares,
-    )
+    as_meant = all(known[s.number] == _cluster(meant, s) for s in meant.shares)
+    return RouteSeen(route=replace(meant, shares=shares), intact=leaf == _leaf(meant) and as_meant)
 
 
 class InForce:
@@ -199,19 +194,15 @@ class InForce:
         configuration: The route configuration; empty when there is none.
         leaves: By the beginning of the address, an endpoint's part of the route configuration.
         clusters: By name.
-        ports: By cluster, where its replicas listen.
     """
 
-    def __init__(self, *, routes: list[Json], clusters: list[Json], endpoints: list[Json]) -> None:
-        """Read the three lists of Envoy's `/config_dump`."""
+    def __init__(self, *, routes: list[Json], clusters: list[Json]) -> None:
+        """Read the two lists of Envoy's `/config_dump`."""
         self.configuration: Json = _configuration(routes)
         self.leaves: Mapping[str, Json] = _leaves(self.configuration)
         self.clusters: Mapping[str, Json] = {
             c["cluster"]["name"]: c["cluster"] for c in clusters if "cluster" in c
         }
-        self.ports: Mapping[str, tuple[int, ...]] = dict(
-            _ports(e["endpoint_config"]) for e in endpoints if "endpoint_config" in e
-        )
 
 
 def _configuration(routes: list[Json]) -> Json:
@@ -227,10 +218,10 @@ def _leaves(configuration: Json) -> Mapping[str, Json]:
     return {}
 
 
-def _ports(assignment: Json) -> tuple[str, tuple[int, ...]]:
-    hosts = [h for e in assignment.get("endpoints", []) for h in e.get("lb_endpoints", [])]
-    ports = (h["endpoint"]["address"]["socket_address"]["port_value"] for h in hosts)
-    return assignment["cluster_name"], tuple(ports)
+def _ports(cluster: Json) -> tuple[int, ...]:
+    localities = cluster.get("load_assignment", {}).get("endpoints", [])
+    hosts = (host for locality in localities for host in locality.get("lb_endpoints", []))
+    return tuple(h["endpoint"]["address"]["socket_address"]["port_value"] for h in hosts)
 
 
 def _weights(leaf: Json) -> dict[str, int]:
@@ -258,68 +249,77 @@ def _routes(route: Route) -> list[Json]:
     start, name = prefix(route).rstrip("/"), quote(route.name, safe="")
     infer = f"/v2/models/{name}/infer"
     if not route.serves():
-        return [
-            _says({"prefix": f"{start}/"}, 503, route.unavailable, route.generation),
-        ]
-    reads = [path.format(name=name) for path in READS]
+        return [_unavailable(route, f"{start}/")]
     return [
-        _serves(route, start + infer, infer, "POST"),
-        _says({"path": start + infer}, 405, "Predictions are asked for with POST."),
-        *[_serves(route, start + path, path, "GET") for path in reads],
-        _says(
-            {"prefix": f"{start}/"},
-            404,
-            f"The endpoint answers POST {infer} and GET {', '.join(reads[2:])}.",
-        ),
+        _serves(route, {"path": start + infer}, "POST", {"prefix_rewrite": infer}),
+        _serves(route, {"safe_regex": {"regex": READS}}, "GET", {"regex_rewrite": REWRITE}),
     ]
 
 
-def _says(match: Json, status: int, sentence: str, generation: int = 0) -> Json:
-    route: Json = {
-        "match": match,
-        "direct_response": {"status": status, "body": {"inline_string": sentence}},
-    }
-    return {**route, "metadata": _generation(generation)} if generation else route
+REWRITE: Json = {"pattern": {"regex": ITS_OWN}}
 
 
-def _serves(route: Route, path: str, upstream: str, method: str) -> Json:
-    match = {"path": path, "headers": [{"name": ":method", "string_match": {"exact": method}}]}
+def _unavailable(route: Route, start: str) -> Json:
     return {
-        "match": match,
+        "match": {"prefix": start},
+        "metadata": _generation(route.generation),
+        "direct_response": {"status": 503, "body": {"inline_string": route.unavailable}},
+    }
+
+
+def _serves(route: Route, match: Json, method: str, rewrite: Json) -> Json:
+    filters = {
+        **({} if route.max_request_bytes == DEFAULT_BODY_LIMIT else _limited(route)),
+        **({} if route.admitted is None else _locked(route.admitted)),
+    }
+    return {
+        "match": {
+            **match,
+            "headers": [{"name": ":method", "string_match": {"exact": method}}],
+        },
         "metadata": _generation(route.generation),
         "route": {
             "weighted_clusters": {
-                "clusters": [_weighted(route, s) for s in route.shares if s.weight]
+                "clusters": [
+                    {"name": cluster_name(route.endpoint, s.number), "weight": s.weight}
+                    for s in route.shares
+                    if s.weight
+                ]
             },
-            "prefix_rewrite": upstream,
-            "timeout": f"{route.timeout_ms / 1000:g}s",
-            "retry_policy": _retries(),
+            "timeout": _duration(route.timeout_ms),
+            **rewrite,
         },
-        "request_headers_to_remove": [keys.HEADER, "authorization"],
-        "typed_per_filter_config": {
-            BODY_FILTER: {
-                "@type": f"{BODY_CONFIG}BufferPerRoute",
-                "buffer": {"max_request_bytes": route.max_request_bytes},
-            },
-            **({} if route.admitted is None else _locked(route.admitted)),
-        },
+        **({"typed_per_filter_config": filters} if filters else {}),
     }
+
+
+def _limited(route: Route) -> Json:
+    return {
+        BODY_FILTER: {
+            "@type": f"{BODY_CONFIG}BufferPerRoute",
+            "buffer": {"max_request_bytes": route.max_request_bytes},
+        }
+    }
+
+
+def _duration(milliseconds: int) -> str:
+    """Return a duration as protocol buffers print it: no digits after the point, or three."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds}.{rest:03}s" if rest else f"{seconds}s"
 
 
 def _generation(generation: int) -> Json:
     return {"filter_metadata": {"modelyard": {"generation": generation}}}
 
 
-def _weighted(route: Route, share: Share) -> Json:
+def _revision_header() -> Json:
+    """Tell callers which revision answered; its cluster knows."""
     return {
-        "name": cluster_name(route.endpoint, share.number),
-        "weight": share.weight,
-        "response_headers_to_add": [
-            {
-                "header": {"key": REVISION_HEADER, "value": str(share.number)},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
-        ],
+        "header": {
+            "key": REVISION_HEADER,
+            "value": "%CLUSTER_METADATA(modelyard:revision)%",
+        },
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }
 
 
@@ -354,7 +354,7 @@ def _locked(admitted: tuple[str, ...]) -> Json:
                     "policies": {
                         "keys": {
                             "permissions": [{"any": True}],
-                            "principals": [_named(name) for name in admitted],
+                            "principals": [_named(name) for name in admitted] or [NOBODY],
                         }
                     }
                 }
