@@ -91,18 +91,28 @@ def int8_static(source: Path, target: Path, samples: Samples) -> str:
         Skip: It has nothing to quantise.
     """
     prepared = _prepare(source, target)
+    try:
+        _quantise_statically(prepared, target, _Calibration(source, samples), per_channel=True)
+    except ValueError as refused:  # its bias correction fails on some dense layers
+        say(f"   (one scale a tensor, not one a channel: {why(refused)})")
+        _quantise_statically(prepared, target, _Calibration(source, samples), per_channel=False)
+    return f"{_quantised(source, target)} Calibrated on {samples.source} inputs."
+
+
+def _quantise_statically(
+    prepared: Path, target: Path, calibration: "_Calibration", *, per_channel: bool
+) -> None:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     quantize_static(
         str(prepared),
         str(target),
-        _Calibration(source, samples),
+        calibration,
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QInt8,
         weight_type=QuantType.QInt8,
-        per_channel=True,
+        per_channel=per_channel,
     )
-    return f"{_quantised(source, target)} Calibrated on {samples.source} inputs."
 
 
 def _prepare(source: Path, target: Path) -> Path:
