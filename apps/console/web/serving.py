@@ -250,9 +250,10 @@ def _stats(seen: monitoring.Traffic, view: selectors.EndpointView, minutes: int)
     if total.requests is None:
         quiet = [_silent(n) for n in ("Requests", "Errors", "p50", "p95", "p99")]
         return [*quiet, replicas]
-    rate = total.requests_per_second or 0.0
+    latest = next(reversed(monitoring.sparkline(seen)), None)
+    rate, unit = ("none", "") if latest is None else (rounded(latest), "/s")
     return [
-        Stat("Requests", rounded(rate), "/s", f"{total.requests:,} {over}"),
+        Stat("Requests now", rate, unit, f"{total.requests:,} {over}"),
         Stat("Errors", _share(total.errors), "%", "answered 5xx, or not at all"),
         Stat("p50", rounded(total.p50_ms or 0.0), "ms", "half are faster"),
         Stat("p95", rounded(total.p95_ms or 0.0), "ms", "19 of 20 are faster"),
