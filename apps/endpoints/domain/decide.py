@@ -33,7 +33,7 @@ TRY_AGAIN = 30.0  # seconds after a live server gave up before it is started aga
 PATIENCE = 2.0  # times a runtime's own limit, for all replicas to be ready
 
 MOVING = timedelta(seconds=0.3)  # until the next look while something is on its way
-STEADY = timedelta(seconds=20)  # and otherwise; the watch sees most changes long before
+STEADY = timedelta(seconds=30)  # and otherwise; the watch sees most changes long before
 WAITING = timedelta(seconds=3)  # for memory
 UNREADY = timedelta(seconds=1)  # for a live server that is coming back
 
