@@ -65,8 +65,9 @@ demo: $(READY) ## Start everything, with three real models in it, until Ctrl-C
 up: $(READY) ## Start everything, empty or as it was, until Ctrl-C
 	@$(RUN) manage.py up
 
-test: $(READY) ## Run all tests (starts a real PostgreSQL, and the whole stack once)
-	@$(RUN) -m pytest --ignore tests/journeys
+# Most of the time the tests wait for real servers: three at a time keep two cores busy.
+test: $(READY) ## Run all tests, with every part real, then the journeys on the whole stack
+	@$(RUN) -m pytest --ignore tests/journeys --numprocesses 3 --dist loadfile
 	@$(RUN) -m pytest tests/journeys
 
 test-fast: $(READY) ## Run the tests that need no database
