@@ -1,7 +1,7 @@
 """Trying an endpoint from our pages and REST: one request, through the proxy, like any caller's.
 
 The one place where a web request reaches beyond the database; see
-docs/decisions/trying-an-endpoint.md.
+docs/decisions/0011-trying-an-endpoint.md.
 """
 
 from collections.abc import Mapping

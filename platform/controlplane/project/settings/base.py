@@ -134,10 +134,10 @@ UPLOAD_LIMIT = ENV.upload_limit
 MLFLOW_URL = ENV.mlflow_url
 PUBLIC_URL = ENV.public_url
 SERVING_URL = ENV.serving_url
-# Signs the keys of endpoints; the proxy knows its public half: docs/decisions/endpoint-keys.md.
+# Signs the keys of endpoints; the proxy knows its public half: docs/decisions/0009.
 ENDPOINT_KEYS = ENV.home / "secrets" / "endpoint-keys"
 # The web calls an endpoint as any of its callers would, for the form to try it. A name, so that
-# no app imports a driver. See docs/decisions/trying-an-endpoint.md.
+# no app imports a driver. See docs/decisions/0011-trying-an-endpoint.md.
 PREDICTOR = "controlplane.drivers.envoy.predictor.EnvoyPredictor"
 
 REST_FRAMEWORK = {
