@@ -2,7 +2,8 @@
 
 A key is a signed statement (a JSON Web Token, EdDSA) that names itself. Whoever checks it needs
 the public half of the signing key and the list of names that are let in, so neither the proxy
-nor the database holds anything that would let somebody in. See docs/decisions/0009-endpoint-keys.md.
+nor the database holds anything that would let somebody in. docs/decisions/0009-endpoint-keys.md
+has the reasons.
 """
 
 import base64
