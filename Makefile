@@ -79,7 +79,7 @@ check: $(READY) ## Lint, types, import contracts, settings, migrations
 	@echo "mypy: types";      $(VENV)/bin/mypy
 	@echo "import contracts"; $(VENV)/bin/lint-imports --no-cache | tail -n 3
 	@echo "django: settings"; $(RUN) manage.py check
-	@echo "django: migrations"; $(RUN) manage.py makemigrations --check --dry-run
+	@echo "django: migrations"; $(RUN) -W ignore manage.py makemigrations --check --dry-run
 
 fix: $(READY) ## Mend style and format
 	@$(VENV)/bin/ruff check --fix .
