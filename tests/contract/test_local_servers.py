@@ -94,6 +94,20 @@ def test_a_command_that_was_overtaken_is_refused(outside: World) -> None:
     stop(outside, "three", generation=5)
 
 
+def test_a_server_that_missed_the_signal_to_end_is_asked_again(outside: World) -> None:
+    deaf = "trap '' TERM; sleep 1; trap - TERM; exec sleep 60"
+    outside.supervisor.add(
+        program("eight", 0), argv=["sh", "-c", deaf], log=outside.home / "eight.log",
+        stop_seconds=60,
+    )  # fmt: skip
+
+    def gone() -> bool:
+        outside.servers.stop("eight", generation=1)
+        return not [p for p in outside.supervisor.status() if p.name == program("eight", 0)]
+
+    wait_for(gone)
+
+
 def test_replicas_that_are_lost_come_back_and_those_too_many_go(outside: World) -> None:
     asked = spec(outside, "four", replicas=2)
     outside.servers.start(asked)

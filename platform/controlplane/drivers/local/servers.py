@@ -193,7 +193,11 @@ class LocalServers:
         """Ask a process to end, or forget it once it has; one call a time, no waiting."""
         if status.state in ("RUNNING", "STARTING", "BACKOFF"):
             self._supervisor.stop(status.name, wait=False)
-        elif status.state != "STOPPING":
+        elif status.state == "STOPPING":
+            # Between its fork and its exec a process still has the supervisor's own handler, which
+            # swallows the signal: asked only once, it would live until it is killed.
+            self._supervisor.signal(status.name, "TERM")
+        else:
             self._supervisor.remove(status.name)
             self._answered.pop(status.name, None)
 

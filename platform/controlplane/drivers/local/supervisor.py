@@ -141,6 +141,11 @@ class Supervisor:
         with self._rpc() as rpc:
             _ignore(lambda: rpc.stopProcess(name, wait), NOT_RUNNING)
 
+    def signal(self, name: str, signal: str) -> None:
+        """Send a process a signal such as "TERM"; a program without a process is left alone."""
+        with self._rpc() as rpc:
+            _ignore(lambda: rpc.signalProcess(name, signal), NOT_RUNNING)
+
     def restart(self, name: str) -> None:
         """Stop a program and start it again."""
         self.stop(name)
