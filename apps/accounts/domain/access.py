@@ -12,6 +12,8 @@ EVERYONE = frozenset({V, C, R, O, A})
 MAKERS = frozenset({C, O, A})
 OPERATORS = frozenset({O, A})
 ADMINS = frozenset({A})
+JUDGES = frozenset({R, O, A})  # whose yes can fill a seat of a policy; the policy says which
+LEADS = frozenset({R, A})
 # Stands for a team or an environment where only an unlimited grant counts: an admin of one team
 # must not make admins of the whole house.
 EVERYWHERE = "*"
@@ -25,6 +27,12 @@ TABLE: dict[str, frozenset[Role]] = {
     "environments.read": EVERYONE,
     "audit.read": EVERYONE,
     "accounts.read": EVERYONE,
+    "notifications.read": EVERYONE,
+    "slos.read": EVERYONE,
+    "gates.read": EVERYONE,
+    "approvals.read": EVERYONE,
+    "rollouts.read": EVERYONE,
+    "releases.read": EVERYONE,
     # registry
     "registry.model.create": MAKERS,
     "registry.model.edit": MAKERS,
@@ -48,6 +56,29 @@ TABLE: dict[str, frozenset[Role]] = {
     "endpoints.predict": MAKERS,
     # environments
     "environments.edit": ADMINS,
+    "environments.freeze": OPERATORS,
+    # objectives
+    "slos.objective.edit": MAKERS,
+    # gates
+    "gates.run": MAKERS,
+    "gates.evidence.record": MAKERS,
+    "gates.waive": LEADS,
+    "gates.policy.edit": ADMINS,
+    # releases and approvals
+    "releases.propose": MAKERS,
+    "releases.revise": MAKERS,
+    "releases.withdraw": MAKERS,
+    "releases.comment": EVERYONE,
+    "releases.break_glass": OPERATORS,
+    "releases.roll_back": OPERATORS,
+    "releases.review": LEADS,
+    "approvals.decide": JUDGES,
+    "approvals.delegate": JUDGES,
+    # notifications
+    "notifications.channel.manage": MAKERS | LEADS,
+    "notifications.delivery.replay": OPERATORS,
+    # the ledger
+    "audit.export": JUDGES,
     # accounts
     "accounts.token.create": EVERYONE,
     "accounts.token.revoke": EVERYONE,

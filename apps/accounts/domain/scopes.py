@@ -18,6 +18,13 @@ SHIP = frozenset(
         "builds.retry",
         "endpoints.serve",
         "endpoints.predict",
+        "slos.objective.edit",
+        "gates.run",
+        "gates.evidence.record",
+        "releases.propose",
+        "releases.revise",
+        "releases.withdraw",
+        "releases.comment",
         "mlflow.write",
     }
 )
@@ -41,7 +48,7 @@ class Preset:
 
 
 PRESETS = (
-    Preset("ci", "Ship from CI", "register, build and serve, and read everything", READ | SHIP),
+    Preset("ci", "Ship from CI", "register, build, serve and propose, and read everything", READ | SHIP),
     Preset("read", "Only read", "see everything, change nothing", READ),
     Preset("all", "Everything I may do", "also what an admin grants you later", None),
 )

@@ -29,11 +29,17 @@ INSTALLED_APPS = [
     "controlplane.http",
     "apps.audit",
     "apps.accounts",
+    "apps.notifications",
     "apps.environments",
     "apps.registry",
     "apps.builds",
     "apps.endpoints",
     "apps.monitoring",
+    "apps.slos",
+    "apps.gates",
+    "apps.approvals",
+    "apps.rollouts",
+    "apps.releases",
     "apps.console",
 ]
 AUTH_USER_MODEL = "accounts.Person"
