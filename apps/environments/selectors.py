@@ -19,6 +19,15 @@ def in_order() -> QuerySet[Environment]:
     return Environment.objects.order_by("rank", "id")
 
 
+def protected_aliases() -> dict[str, str]:
+    """Return the environment's slug by its alias, which only a release there moves.
+
+    Keys are lower case; ask with `alias.lower()`, so that Champion is champion.
+    """
+    rows = in_order().exclude(alias="").values_list("alias", "slug")
+    return dict(rows)
+
+
 def by_slug(slug: str) -> Environment:
     """Return one environment.
 
