@@ -18,9 +18,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
+from controlplane.kernel.figures import THIN as THIN
+from controlplane.kernel.figures import rounded as rounded
+from controlplane.kernel.figures import sized as sized
+from controlplane.kernel.figures import spoken as spoken
+
 register = template.Library()
 
-THIN = "\u202f"  # a narrow no-break space, between a number and its unit
 NO_DATA = "no data"
 WORDS = {
     "optimising": "Optimising",
@@ -271,42 +275,12 @@ def duration(
     return format_html("{}", spoken(seconds))
 
 
-def spoken(seconds: float) -> str:
-    """Return seconds in at most two units."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}{THIN}ms"
-    if seconds < 10:
-        return f"{seconds:.1f}{THIN}s"
-    whole = int(seconds)
-    for size, unit, next_size, next_unit in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // next_size
-            tail = f" {rest}{THIN}{next_unit}" if rest else ""
-            return f"{whole // size}{THIN}{unit}{tail}"
-    return f"{whole}{THIN}s"
-
-
 @register.simple_tag(name="bytes")
 def bytes_tag(count: float | None) -> SafeString:
     """Return a number of bytes in the unit a person would choose."""
     if count is None:
         return format_html('<span class="faint">{}</span>', NO_DATA)
     return format_html("{}", sized(count))
-
-
-def sized(count: float) -> str:
-    """Return bytes in decimal units with three figures ("51.4 MB")."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 999.5 or unit == "TB":
-            shown = f"{size:.0f}" if unit == "B" or size >= 100 else f"{size:.1f}"
-            return f"{shown}{THIN}{unit}"
-        size /= 1000
-    raise AssertionError("unreachable: TB always returns")
 
 
 @register.simple_tag
@@ -316,20 +290,6 @@ def figure(value: float | None, unit: str = "", digits: int = 3) -> SafeString:
         return format_html('<span class="faint">{}</span>', NO_DATA)
     shown = rounded(float(value), digits)
     return format_html("{}{}", shown, f"{THIN}{unit}" if unit else "")
-
-
-def rounded(value: float, digits: int = 3) -> str:
-    """Return `value` with `digits` significant figures and thousands grouped."""
-    if value == 0:
-        return "0"
-    magnitude = abs(value)
-    if magnitude >= 10 ** (digits - 1):
-        return f"{value:,.0f}"
-    text = f"{value:.{digits}g}"
-    if "e" not in text:
-        return text
-    mantissa, _, power = text.partition("e")
-    return f"{mantissa}e{int(power)}"
 
 
 @register.simple_tag
