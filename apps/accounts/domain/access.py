@@ -46,9 +46,8 @@ TABLE: dict[str, frozenset[Role]] = {
     "builds.start": MAKERS,
     "builds.cancel": MAKERS,
     "builds.retry": MAKERS,
-    # endpoints; serving is also checked against the environment
+    # endpoints; into a protected environment only a release brings anything
     "endpoints.serve": MAKERS,
-    "endpoints.serve_protected": OPERATORS,
     "endpoints.retire": OPERATORS,
     "endpoints.scale": OPERATORS,
     "endpoints.key.create": MAKERS,

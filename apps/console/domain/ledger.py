@@ -26,7 +26,6 @@ SENTENCES = {
     "endpoints.scale": "scaled {subject}",
     "endpoints.key.create": "made a key for {subject}",
     "endpoints.key.revoke": "revoked a key of {subject}",
-    "endpoints.serve_protected": "asked to serve {subject}",
     "endpoints.revision.settle": "put {subject} into service",
     "endpoints.revision.fail": "could not start {subject}",
     "endpoints.revision.drain": "took traffic from {subject}",

@@ -218,11 +218,11 @@ def _serve(
 
 
 def _where(actor: Actor, row: ModelVersion, environment: Environment) -> EnvironmentChoice:
-    verb = "endpoints.serve_protected" if environment.protected else "endpoints.serve"
     team, slug = row.model.team.slug, environment.slug
-    may = access.allows(actor, verb, team=team, environment=slug)
-    needs = "needs an operator" if environment.protected else "needs a contributor"
-    return EnvironmentChoice(slug, environment.title, "" if may else needs)
+    if environment.protected:
+        return EnvironmentChoice(slug, environment.title, "needs a release")
+    may = access.allows(actor, "endpoints.serve", team=team, environment=slug)
+    return EnvironmentChoice(slug, environment.title, "" if may else "needs a contributor")
 
 
 def _why_not(row: ModelVersion, made: list[Build]) -> str:

@@ -11,7 +11,7 @@ from apps.endpoints.models import EndpointKey
 from apps.environments.models import Environment
 from apps.registry.models import ModelVersion
 from controlplane.kernel.actor import Role
-from controlplane.kernel.errors import Conflict, ControlPlaneError, Denied, Invalid, Missing
+from controlplane.kernel.errors import Conflict, ControlPlaneError, Invalid, Missing
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -71,11 +71,11 @@ def test_a_version_that_is_out_is_not_served(admin: Any, state: str) -> None:
     assert refused.value.code == "endpoint.version_not_servable"
 
 
-def test_only_an_operator_serves_where_it_is_protected() -> None:
-    version = proved()
-    with pytest.raises(Denied):
-        serve(factories.actor_with(Role.CONTRIBUTOR), version, environment="production")
-    assert serve(factories.actor_with(Role.OPERATOR), version, environment="production").created
+def test_nobody_serves_where_it_is_protected(admin: Any) -> None:
+    with pytest.raises(Conflict) as refused:
+        serve(admin, proved(), environment="production")
+    assert refused.value.code == "endpoint.needs_release"
+    assert "/releases/new?model=" in refused.value.remedy
 
 
 def test_a_lossy_variant_is_for_the_first_environment_only(admin: Any) -> None:
