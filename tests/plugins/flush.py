@@ -12,7 +12,10 @@ import pytest
 from django.apps import apps
 from django.db.backends.postgresql.operations import DatabaseOperations
 
-SEED = "apps.environments.migrations.0002_seed_dev_staging_production"
+SEEDS = (
+    "apps.environments.migrations.0002_seed_dev_staging_production",
+    "apps.environments.migrations.0004_champion_follows_production",
+)
 LEDGER = "audit_auditevent"
 
 
@@ -30,7 +33,8 @@ def flush_keeps_what_migrations_made() -> Iterator[None]:
                 f"ALTER TABLE {LEDGER} ENABLE TRIGGER USER",
             ],
         )
-        import_module(SEED).seed(apps, None)
+        for seed in SEEDS:
+            import_module(seed).seed(apps, None)
 
     DatabaseOperations.execute_sql_flush = flush  # type: ignore[method-assign, assignment]
     yield
