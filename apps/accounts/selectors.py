@@ -1,6 +1,7 @@
 """Reading people, teams, grants and tokens."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -156,6 +157,21 @@ def team(slug: str) -> Team:
             code="accounts.team_missing",
         )
     return found
+
+
+def recipients(people: Collection[int], teams: Collection[int]) -> list[Person]:
+    """Return who is meant by some people and some teams, in the order of their keys.
+
+    A team is everybody who holds a role in it. When nobody does, the admins of the whole house
+    stand in, so that what is said to a team is never said to nobody. Whoever has left is not told.
+    """
+    named = RoleGrant.objects.filter(team__in=teams)
+    manned = set(named.filter(person__is_active=True).values_list("team_id", flat=True))
+    meant = Q(pk__in=people) | Q(pk__in=named.values("person"))
+    if set(teams) - manned:
+        everywhere = RoleGrant.objects.filter(role=Role.ADMIN, team=None, environment=None)
+        meant |= Q(pk__in=everywhere.values("person"))
+    return list(Person.objects.filter(meant, is_active=True).order_by("pk"))
 
 
 def all_teams() -> QuerySet[Team]:

@@ -25,6 +25,7 @@ NOT_OURS = frozenset({"django_session", "http_storedanswer", "accounts_signinfai
 OBSERVATIONS = frozenset(
     {
         "apps.accounts.services.tokens.note_use",  # when a token was last used
+        "apps.notifications.services.telling.notify",  # told of an act that has its own entry
         "apps.registry.services.uploads.note_received",  # how many bytes have come
     }
 )

@@ -140,6 +140,9 @@ UPLOAD_LIMIT = ENV.upload_limit
 MLFLOW_URL = ENV.mlflow_url
 PUBLIC_URL = ENV.public_url
 SERVING_URL = ENV.serving_url
+SMTP_URL = ENV.smtp_url
+MAIL_FROM = ENV.mail_from
+NOTIFY_PRIVATE = ENV.notify_private
 # Signs the keys of endpoints; the proxy knows its public half: docs/decisions/0009.
 ENDPOINT_KEYS = ENV.home / "secrets" / "endpoint-keys"
 # The web calls an endpoint as any of its callers would, for the form to try it. A name, so that

@@ -8,6 +8,7 @@ or unsafe. A value may come from a file: `NAME_FILE=/run/secrets/x` for `NAME`. 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -25,14 +26,14 @@ KNOWN = {
     "MODELYARD_UPLOAD_LIMIT", "MODELYARD_URL", "MODELYARD_TOKEN", "MODELYARD_DEMO_PASSWORD",
     "MODELYARD_SUPERVISOR", "MODELYARD_ENVOY_ADMIN", "MODELYARD_SERVING_URL",
     "MODELYARD_AUTO_BUILD", "MODELYARD_TRITON", "MODELYARD_PART", "MODELYARD_GROUP",
-    "MODELYARD_KEY", "MODELYARD_VERSION",
+    "MODELYARD_KEY", "MODELYARD_VERSION", "MODELYARD_MAIL_FROM", "MODELYARD_NOTIFY_PRIVATE",
 }  # fmt: skip
 BROKERS = ("redis", "rediss", "redis+socket", "memory")
 DATABASE_OPTIONS = {
     "sslmode", "sslrootcert", "sslcert", "sslkey", "application_name", "target_session_attrs",
 }  # fmt: skip
 LEAST_SECRET = 50  # characters
-FROM_FILES = ("MODELYARD_SECRET_KEY", "DATABASE_URL", "BROKER_URL", "MLFLOW_URL", "S3")
+FROM_FILES = ("MODELYARD_SECRET_KEY", "DATABASE_URL", "BROKER_URL", "MLFLOW_URL", "S3", "SMTP_URL")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Env:
         envoy_admin: Envoy's admin address, "http://127.0.0.1:PORT".
         instance: What every process of the running stack carries in its environment.
         auto_build: Whether new versions are built without being asked.
+        smtp_url: The server that takes our mail, "smtp://NAME:PASSWORD@HOST:PORT"; "" for none.
+        mail_from: Whom our mail is from.
+        notify_private: Whether messages may go to addresses of the own machine and network.
     """
 
     home: Path
@@ -74,6 +78,9 @@ class Env:
     envoy_admin: str
     instance: str
     auto_build: bool
+    smtp_url: str
+    mail_from: str
+    notify_private: bool
 
 
 def read(environ: Mapping[str, str]) -> Env:
@@ -108,6 +115,9 @@ def read(environ: Mapping[str, str]) -> Env:
         envoy_admin=_address(values, "MODELYARD_ENVOY_ADMIN", ("http",)),
         instance=values.get("MODELYARD_INSTANCE", ""),
         auto_build=_one_of(values, "MODELYARD_AUTO_BUILD", ("on", "off")) == "on",
+        smtp_url=_smtp(values),
+        mail_from=_mail_from(values),
+        notify_private=_one_of(values, "MODELYARD_NOTIFY_PRIVATE", ("off", "on")) == "on",
     )
 
 
@@ -183,6 +193,32 @@ def _address(values: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> 
     if value and urlsplit(value).scheme not in schemes:
         wanted = " or ".join(f"{scheme}://" for scheme in schemes)
         raise BadSetting(f"{name} must begin with {wanted}.")
+    return value
+
+
+def _smtp(values: Mapping[str, str]) -> str:
+    """Return the address of the mail server; a password in it is never in a message."""
+    value = _address(values, "SMTP_URL", ("smtp", "smtps"))
+    if not value:
+        return ""
+    try:
+        host, port = urlsplit(value).hostname, urlsplit(value).port
+    except ValueError as error:
+        raise BadSetting("SMTP_URL has a port that is not a number from 1 to 65535.") from error
+    if not host or port == 0:
+        raise BadSetting("SMTP_URL names no host; it is of the form smtp://HOST:PORT.")
+    return value
+
+
+def _mail_from(values: Mapping[str, str]) -> str:
+    host = urlsplit(_url(values, "MODELYARD_PUBLIC_URL", "http://127.0.0.1:8000")).hostname
+    value = values.get("MODELYARD_MAIL_FROM") or f"modelyard@{host}"
+    _, address = parseaddr(value)
+    if "@" not in address or not value.isprintable():
+        raise BadSetting(
+            f"MODELYARD_MAIL_FROM={value!r} is not a mail address; "
+            "it is of the form Modelyard <modelyard@example.org>."
+        )
     return value
 
 
