@@ -41,6 +41,23 @@ class LiveToken:
     granted: list[dict[str, str | None]]
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Somebody and the roles they hold now.
+
+    Attributes:
+        pk: The row of the person.
+        username: What they sign in with, and the ledger's name for them.
+        title: What pages call them.
+        grants: What they were given.
+    """
+
+    pk: int
+    username: str
+    title: str
+    grants: frozenset[Grant]
+
+
 # Both are asked at every request, and written by hand: through the query builder they took 4 of
 # the 5 ms of processor time of a small request (measured), nearly all of it compiling SQL.
 GRANTS = """
@@ -184,6 +201,30 @@ def grants(actor: Actor) -> QuerySet[RoleGrant]:
     access.require(actor, "accounts.read")
     found = RoleGrant.objects.select_related("person", "team")
     return found.order_by("person__username", "role", "id")
+
+
+def holders(roles: Collection[Role]) -> list[Holder]:
+    """Return everybody who is here and holds one of `roles` anywhere, by name, with all grants."""
+    rows = Person.objects.filter(is_active=True, must_change_password=False)
+    holding = rows.filter(role_grants__role__in=[str(r) for r in roles]).distinct()
+    return [_holder(p) for p in holding.annotate(granted=_grants_of("pk")).order_by("username")]
+
+
+def holders_by_key(people: Collection[int]) -> dict[int, Holder]:
+    """Return people with what they hold now; somebody who has left holds nothing."""
+    rows = Person.objects.filter(pk__in=people).annotate(granted=_grants_of("pk"))
+    return {p.pk: _holder(p) for p in rows}
+
+
+def _holder(person: Person) -> Holder:
+    granted = getattr(person, "granted", [])
+    here = person.is_active and not person.must_change_password
+    return Holder(
+        pk=person.pk,
+        username=person.username,
+        title=person.display_name or person.username,
+        grants=_as_grants(granted) if here else frozenset(),
+    )
 
 
 def _grants_of(outer: str) -> ArraySubquery:

@@ -48,7 +48,12 @@ class Preset:
 
 
 PRESETS = (
-    Preset("ci", "Ship from CI", "register, build, serve and propose, and read everything", READ | SHIP),
+    Preset(
+        "ci",
+        "Ship from CI",
+        "register, build, serve and propose, and read everything",
+        READ | SHIP,
+    ),
     Preset("read", "Only read", "see everything, change nothing", READ),
     Preset("all", "Everything I may do", "also what an admin grants you later", None),
 )

@@ -120,11 +120,7 @@ def standing(
     """
     meant = [v for v in votes if v.digest == digest]
     approvals = sorted(
-        (
-            v
-            for v in meant
-            if v.kind is Kind.APPROVE and not {v.person, v.seat_of} & set(excluded)
-        ),
+        (v for v in meant if v.kind is Kind.APPROVE and not {v.person, v.seat_of} & set(excluded)),
         key=lambda v: (v.at, v.person),
     )
     filled = _matched(seats, approvals, environment)

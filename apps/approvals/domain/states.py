@@ -20,6 +20,7 @@ class RequestMove(StrEnum):
     """What may happen to a request."""
 
     GRANT = "grant"
+    REOPEN = "reopen"  # a yes was taken back, or whoever gave it holds the role no more
     DECLINE = "decline"
     EXPIRE = "expire"
     WITHDRAW = "withdraw"
@@ -33,7 +34,8 @@ REQUEST = StateMachine(
     initial=S.OPEN,
     table={
         M.GRANT: (from_any([S.OPEN]), S.GRANTED),
-        M.DECLINE: (from_any([S.OPEN]), S.DECLINED),
+        M.REOPEN: (from_any([S.GRANTED]), S.OPEN),
+        M.DECLINE: (from_any([S.OPEN, S.GRANTED]), S.DECLINED),
         M.EXPIRE: (from_any([S.OPEN, S.GRANTED]), S.EXPIRED),
         M.WITHDRAW: (from_any([S.OPEN, S.GRANTED]), S.WITHDRAWN),
         M.VOID: (from_any([S.OPEN, S.GRANTED]), S.VOIDED),
