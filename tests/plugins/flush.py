@@ -15,6 +15,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 SEEDS = (
     "apps.environments.migrations.0002_seed_dev_staging_production",
     "apps.environments.migrations.0004_champion_follows_production",
+    "apps.gates.migrations.0002_seed_policies",
 )
 LEDGER = "audit_auditevent"
 

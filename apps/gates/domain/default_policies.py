@@ -2,13 +2,15 @@
 
 Every gate stands in every environment, so that nobody learns of one in production first; what
 differs is which of them stop a release. A medium model reaches production on what the house
-measures by itself (scan, digests, signature, parity, golden requests). Above that, somebody must
-have said what the model is for and what it must reach, and have rehearsed the way back.
+measures by itself (scan, digests, signature, parity, golden requests, room). A high one needs a
+declared objective that a load test held, better quality than what is live, a complete card and
+somebody to page; a critical one needs everything, and a rehearsed way back.
 """
 
 from collections.abc import Mapping
 from datetime import timedelta
 
+from apps.gates.domain.catalogue import CATALOGUE
 from apps.gates.domain.policy import (
     OWNER,
     ApprovalRules,
@@ -21,24 +23,21 @@ from apps.gates.domain.policy import (
 from apps.registry.domain.kinds import RiskTier
 from controlplane.kernel.actor import Role
 
-# How old evidence may be, where the gate's own limit is not meant.
-DAYS: Mapping[str, int] = {"artifact.scanned": 30, "service.rollback_rehearsed": 30}
-
 DEV = ("artifact.scanned", "artifact.digest", "variant.parity")
-STAGING = (*DEV, "signature.compatible")
-PRODUCTION = (*STAGING, "variant.finite", "service.golden", "environment.quota",
-              "environment.freeze")  # fmt: skip
+STAGING = (*DEV, "signature.present", "signature.compatible")
+PRODUCTION = (*STAGING, "quality.finite", "golden.answered", "quota.fits")
 HIGH = (
-    *PRODUCTION, "artifact.dependencies", "artifact.licences", "model.card",
-    "model.better_than_live", "service.objective", "service.load", "service.rollback_rehearsed",
-    "service.on_call",
+    *PRODUCTION, "artifact.pickle", "artifact.dependencies", "card.complete", "quality.better",
+    "objective.declared", "load.objective", "oncall.reachable",
 )  # fmt: skip
 CRITICAL = (
-    *HIGH, "model.better_than_baseline", "model.age", "data.age", "monitoring.drift_baseline",
-    "monitoring.proven", "service.runbook",
+    *HIGH, "artifact.licences", "model.fresh", "rollback.rehearsed", "monitoring.proven",
+    "runbook.fresh", "data.skew", "drift.baseline", "score.minimum",
 )  # fmt: skip
-ADVISORY = ("data.skew",)  # measured once there is traffic to compare with
-ALL = (*CRITICAL, *ADVISORY)
+# Required nowhere: a freeze stops the rollout itself, and a gate that turns with the calendar
+# would void approvals every weekend. It is listed so that reviewers see it.
+ADVISORY = ("environment.open",)
+DAYS: Mapping[str, int] = {"rollback.rehearsed": 30}  # where the gate's own limit is not meant
 
 REQUIRED: Mapping[str, Mapping[RiskTier, tuple[str, ...]]] = {
     "dev": dict.fromkeys(RiskTier, DEV),
@@ -110,5 +109,5 @@ def _rules(required: tuple[str, ...]) -> tuple[GateRule, ...]:
             required=gate in required,
             max_age=timedelta(days=DAYS[gate]) if gate in DAYS else None,
         )
-        for gate in ALL
+        for gate in CATALOGUE
     )

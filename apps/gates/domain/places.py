@@ -60,6 +60,8 @@ class Place:
             self.refuse("Write a text.")
         if len(self.value) > longest:
             self.refuse(f"Write at most {longest} characters.")
+        if not self.value.isprintable():
+            self.refuse("Write one line of printable characters.")
         return self.value.strip()
 
     def choice(self, known: Collection[str]) -> str:
@@ -89,10 +91,17 @@ class Place:
         return value
 
     def mapping(self) -> dict[str, object]:
-        """Return names and values, whatever they are."""
-        if not isinstance(self.value, Mapping) or not all(isinstance(k, str) for k in self.value):
+        """Return names and values that JSON can hold."""
+        if not isinstance(self.value, Mapping):
             self.refuse("Write names and values, or {} for none.")
+        for name, value in self.value.items():
+            Place(value, f"{self.path}.{name}").plain(name)
         return dict(self.value)
+
+    def plain(self, name: object) -> None:
+        """Refuse what JSON or the database cannot hold: a date, a not-a-number, a zero byte."""
+        if not isinstance(name, str) or not _is_plain(name) or not _is_plain(self.value):
+            self.refuse("Write a text, a number, true, false, a list or names and values.")
 
     def _refuse_name(self, name: str, known: Collection[str]) -> NoReturn:
         path = f"{self.path}.{name}" if self.path else name
@@ -119,6 +128,23 @@ class Fields:
     def __contains__(self, name: str) -> bool:
         """Return whether something stands under `name`; null counts as nothing."""
         return self.values.get(name) is not None
+
+
+def _is_plain(value: object) -> bool:
+    match value:
+        case None | bool() | int():
+            return True
+        case float():
+            return math.isfinite(value)
+        case str():
+            return "\x00" not in value and value.isprintable()
+        case list():
+            return all(_is_plain(entry) for entry in value)
+        case dict():
+            return all(
+                isinstance(k, str) and _is_plain(k) and _is_plain(v) for k, v in value.items()
+            )
+    return False
 
 
 def _shown(value: object) -> str:
