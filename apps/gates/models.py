@@ -79,6 +79,9 @@ class Evidence(Row):
 
     key = models.CharField(max_length=80)  # a gate's name, or a test's of the ML Test Score
     subject = models.CharField(max_length=80)  # "sha256:..."
+    # Digest of what else the finding hangs on: the policy's parameters, the environment, what is
+    # live there. "" for evidence that was sent to us, which is judged anew each time.
+    conditions = models.CharField(max_length=80, blank=True)
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="evidence")
     environment = models.ForeignKey(
         Environment, null=True, blank=True, on_delete=models.PROTECT, related_name="evidence"
@@ -92,7 +95,7 @@ class Evidence(Row):
     measured_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     recorded_by = models.CharField(max_length=200)
-    digest = models.CharField(max_length=80)  # of what it says, canonical JSON
+    digest = models.CharField(max_length=80, unique=True)  # of what it says, canonical JSON
 
     class Meta:
         """Rules that hold whoever writes the row."""
@@ -122,8 +125,10 @@ class GateResult(models.Model):
 
     checklist = models.ForeignKey(Checklist, on_delete=models.CASCADE, related_name="results")
     gate = models.CharField(max_length=80)
+    position = models.PositiveSmallIntegerField(default=0)  # in the policy
     state = models.CharField(max_length=8, default=GATE.initial)
     required = models.BooleanField(default=True)  # else it advises
+    verdict = models.CharField(max_length=8, blank=True)  # of the last finding; "" before
     sentence = models.TextField(blank=True)
     remedy = models.TextField(blank=True)
     evidence = models.ForeignKey(
@@ -132,8 +137,9 @@ class GateResult(models.Model):
     waiver = models.ForeignKey(
         "gates.Waiver", null=True, blank=True, on_delete=models.PROTECT, related_name="results"
     )
-    measured_at = models.DateTimeField(null=True, blank=True)
-    expires_at = models.DateTimeField(null=True, blank=True)  # of the evidence or the waiver
+    measured_at = models.DateTimeField(null=True, blank=True)  # found, or found to be still so
+    expires_at = models.DateTimeField(null=True, blank=True)  # from then on the finding is too old
+    due_at = models.DateTimeField(null=True, blank=True)  # when to look again; null: when asked
     state_since = models.DateTimeField()
     handle = models.CharField(max_length=200, blank=True)  # the driver's name for a running probe
 
@@ -148,8 +154,12 @@ class GateResult(models.Model):
                 name="waived_only_by_a_waiver",
             ),
             models.CheckConstraint(
-                condition=~Q(state="passed") | Q(evidence__isnull=False),
+                condition=~Q(state="passed") | Q(evidence__isnull=False, expires_at__isnull=False),
                 name="passed_only_by_evidence",
+            ),
+            models.CheckConstraint(
+                condition=Q(verdict__in=["", "passed", "failed", "unknown"]),
+                name="verdict_is_known",
             ),
         ]
 
@@ -169,6 +179,8 @@ class Waiver(Row):
     expires_at = models.DateTimeField()
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     withdrawn_by = models.CharField(max_length=200, blank=True)
+    lapsed_at = models.DateTimeField(null=True, blank=True)  # when its end was noticed
+    announced_at = models.DateTimeField(null=True, blank=True)  # when its end was announced
 
     class Meta:
         """Rules that hold whoever writes the row."""
@@ -177,7 +189,7 @@ class Waiver(Row):
             models.CheckConstraint(condition=~Q(reason=""), name="waiver_has_a_reason"),
             models.UniqueConstraint(
                 fields=["checklist", "gate"],
-                condition=Q(withdrawn_at=None),
+                condition=Q(withdrawn_at=None, lapsed_at=None),
                 name="one_waiver_in_force_per_gate",
             ),
         ]
