@@ -1,9 +1,15 @@
 """Reading environments."""
 
+from collections.abc import Iterable
+from datetime import datetime, time
+from zoneinfo import ZoneInfo
+
 from django.db.models import QuerySet
 
 from apps.accounts.domain import access
-from apps.environments.models import Environment
+from apps.environments.domain import calendar
+from apps.environments.domain.calendar import Entry, Kind, Listed, Once, Opening, Weekly
+from apps.environments.models import Calendar, Environment
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Missing
 
@@ -44,3 +50,77 @@ def by_slug(slug: str) -> Environment:
             code="environments.missing",
         )
     return found
+
+
+def opening(environment: Environment, now: datetime) -> Opening:
+    """Return whether rollouts may start in `environment` now, why not, and when it changes."""
+    rows = Calendar.objects.filter(environment=environment, ended_at=None)
+    return calendar.standing(entries(rows), now, ZoneInfo(environment.time_zone))
+
+
+def openings(now: datetime) -> dict[str, Opening]:
+    """Return the opening of every environment, by its slug, in the order of promotion."""
+    rows = list(Calendar.objects.filter(ended_at=None).order_by("id"))
+    return {
+        place.slug: calendar.standing(
+            entries(row for row in rows if row.environment_id == place.pk),
+            now,
+            ZoneInfo(place.time_zone),
+        )
+        for place in in_order()
+    }
+
+
+def calendars(actor: Actor, environment: Environment, kind: Kind) -> QuerySet[Calendar]:
+    """Return the freezes or the windows of an environment, those in force first."""
+    access.require(actor, "environments.read")
+    return Calendar.objects.filter(environment=environment, kind=kind).order_by("-ended_at", "-id")
+
+
+def calendar_of(environment: Environment, kind: Kind, public_id: str) -> Calendar:
+    """Return one freeze or window of an environment.
+
+    Raises:
+        Missing: There is none with that id; the code is `environments.no_such_calendar`.
+    """
+    found = Calendar.objects.filter(
+        environment=environment, kind=kind, public_id=public_id
+    ).first()
+    if found is None:
+        raise Missing(
+            f"There is no {kind} {public_id[:20]} in {environment.slug}.",
+            remedy=f"Look at the {kind}s of {environment.slug}.",
+            field="id",
+            code="environments.no_such_calendar",
+        )
+    return found
+
+
+def entries(rows: Iterable[Calendar]) -> list[Entry]:
+    """Return rows as the values that `domain.calendar` reads."""
+    return [
+        Entry(
+            kind=Kind(row.kind),
+            title=row.title,
+            when=when(row),
+            reason=row.reason,
+            key=row.public_id,
+        )
+        for row in rows
+    ]
+
+
+def when(row: Calendar) -> Once | Weekly | Listed:
+    """Return when a row stands, as a value."""
+    if row.ics:
+        return Listed(row.ics)
+    if row.weekly is not None:
+        return Weekly(
+            days=frozenset(row.weekly["days"]),
+            start=time.fromisoformat(row.weekly["start"]),
+            end=time.fromisoformat(row.weekly["end"]),
+            days_later=row.weekly["days_later"],
+        )
+    if row.starts_at is None:
+        raise AssertionError(row)
+    return Once(row.starts_at, row.ends_at)
