@@ -24,6 +24,7 @@ COARSE = frozenset({"YEARLY", "MONTHLY", "WEEKLY", "DAILY"})
 LONGEST_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 MARGIN = timedelta(days=2)  # floating times are compared before their zone is known
 CODE = "environments.bad_calendar"
+BYTE_ORDER_MARK = "\ufeff"  # Windows begins files with it
 
 Stretch = tuple[datetime, datetime, str]
 
@@ -45,6 +46,8 @@ def check(text: str) -> int:
     """
     if len(text) > LONGEST:
         raise _bad(0, f"has {len(text)} characters; at most {LONGEST} are taken")
+    if "\x00" in text:
+        raise _bad(text[: text.index("\x00")].count("\n") + 1, "holds a NUL character")
     lines = list(_unfolded(text))
     if not lines or lines[0].text.strip().upper() != "BEGIN:VCALENDAR":
         raise _bad(lines[0].number if lines else 1, "does not begin with BEGIN:VCALENDAR")
@@ -84,7 +87,7 @@ def _between(text: str, first: date, last: date, zone: ZoneInfo) -> tuple[Stretc
 
 @lru_cache(maxsize=64)
 def _calendar(text: str) -> icalendar.Component:
-    return icalendar.Calendar.from_ical(text)
+    return icalendar.Calendar.from_ical(text.removeprefix(BYTE_ORDER_MARK))
 
 
 def _instant(value: date, zone: ZoneInfo) -> datetime:
@@ -100,7 +103,7 @@ def _title(event: icalendar.Component) -> str:
 def _unfolded(text: str) -> Iterator[Line]:
     """Yield content lines: a line that begins with a blank goes on with the one before."""
     begun: Line | None = None
-    for number, raw in enumerate(text.lstrip("\ufeff").splitlines(), start=1):
+    for number, raw in enumerate(text.removeprefix(BYTE_ORDER_MARK).splitlines(), start=1):
         if raw[:1] in (" ", "\t") and begun is not None:
             begun = Line(begun.number, begun.text + raw[1:])
         elif raw.strip():
