@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from django.db.models import Q, QuerySet
 
 from apps.accounts.domain import access
-from apps.environments.models import Environment
 from apps.gates.domain import catalogue, evaluate
 from apps.gates.domain.catalogue import Gate
 from apps.gates.domain.evaluate import ChecklistVerdict, Excuse, Known
@@ -14,10 +13,11 @@ from apps.gates.domain.finding import Verdict
 from apps.gates.domain.policy import GateRule, PolicyDocument, parse
 from apps.gates.domain.states import GateState
 from apps.gates.models import Checklist, Evidence, GateResult, Policy, Waiver
+from apps.gates.policy_rows import policy_in_force as policy_in_force
 from apps.registry import selectors as registry
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
-from controlplane.kernel.errors import Conflict, Missing
+from controlplane.kernel.errors import Missing
 
 SCORE = "score.minimum"
 ANY_AGE = timedelta(days=36_500)  # a result's `expires_at` has its limit in it already
@@ -96,26 +96,6 @@ class ChecklistStanding:
     blocking: tuple[GateView, ...]
     score: float | None
     signed: dict[str, str]
-
-
-def policy_in_force(environment: Environment, risk_tier: str) -> Policy:
-    """Return the newest version of the policy of an environment for a risk tier.
-
-    Raises:
-        Conflict: There is none, so nothing may be released there.
-    """
-    found = (
-        Policy.objects.filter(environment=environment, risk_tier=risk_tier)
-        .order_by("-number")
-        .first()
-    )
-    if found is None:
-        raise Conflict(
-            f"{environment.slug} has no policy for {risk_tier}-risk models.",
-            remedy="Have an admin write one on the page of policies.",
-            code="gates.no_policy",
-        )
-    return found
 
 
 def rules(policy: Policy) -> tuple[GateRule, ...]:
