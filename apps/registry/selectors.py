@@ -3,7 +3,7 @@
 Everything that a person may not see is missing, not forbidden: its name is not given away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.contrib.postgres.search import TrigramWordSimilarity
@@ -324,6 +324,15 @@ def manifest(version_id: int) -> list[FileEntry]:
     """Return the manifest of a version, by path."""
     rows = VersionFile.objects.filter(version_id=version_id).order_by("path")
     return [FileEntry(row.path, row.sha256, row.size) for row in rows]
+
+
+def manifests(version_ids: Iterable[int]) -> dict[int, list[FileEntry]]:
+    """Return the manifests of several versions, by path, by one query."""
+    wanted = list(version_ids)
+    found: dict[int, list[FileEntry]] = {pk: [] for pk in wanted}
+    for row in VersionFile.objects.filter(version__in=wanted).order_by("path"):
+        found[row.version_id].append(FileEntry(row.path, row.sha256, row.size))
+    return found
 
 
 def file(version_row: ModelVersion, path: str) -> VersionFile:

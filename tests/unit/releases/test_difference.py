@@ -99,7 +99,8 @@ def test_a_smaller_loss_is_better() -> None:
     [
         ("auc", Direction.UP), ("PR-AUC", Direction.UP), ("val_accuracy", Direction.UP),
         ("f1_macro", Direction.UP), ("r2", Direction.UP), ("log_loss", Direction.DOWN),
-        ("rmse", Direction.DOWN), ("test_mae", Direction.DOWN), ("mean_squared_error", Direction.DOWN),
+        ("rmse", Direction.DOWN), ("test_mae", Direction.DOWN),
+        ("mean_squared_error", Direction.DOWN),
         ("brier_score", Direction.DOWN), ("false_alarms", Direction.DOWN), ("ece", Direction.DOWN),
         ("n_rows", Direction.NEITHER), ("epochs", Direction.NEITHER),
     ],

@@ -137,6 +137,7 @@ INSTANCE = ENV.instance
 AUTO_BUILD = ENV.auto_build
 UPLOAD_ROOT = ENV.home / "uploads"
 UPLOAD_LIMIT = ENV.upload_limit
+REPLICA_PRICE = ENV.replica_price  # an hour, for the cost of predictions; None leaves it out
 MLFLOW_URL = ENV.mlflow_url
 PUBLIC_URL = ENV.public_url
 SERVING_URL = ENV.serving_url

@@ -6,6 +6,7 @@ or unsafe. A value may come from a file: `NAME_FILE=/run/secrets/x` for `NAME`. 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parseaddr
@@ -57,6 +58,7 @@ class Env:
         envoy_admin: Envoy's admin address, "http://127.0.0.1:PORT".
         instance: What every process of the running stack carries in its environment.
         auto_build: Whether new versions are built without being asked.
+        replica_price: What one replica costs an hour, and its currency; None when nobody says.
         smtp_url: The server that takes our mail, "smtp://NAME:PASSWORD@HOST:PORT"; "" for none.
         mail_from: Whom our mail is from.
         notify_private: Whether messages may go to addresses of the own machine and network.
@@ -227,6 +229,18 @@ def _bytes(values: Mapping[str, str], name: str, default: int) -> int:
     if not value.isdigit() or int(value) < 1:
         raise BadSetting(f"{name}={value} is not a number of bytes.")
     return int(value)
+
+
+def _price(values: Mapping[str, str], name: str) -> tuple[float, str] | None:
+    value = values.get(name, "").strip()
+    if not value:
+        return None
+    amount, _, currency = value.partition(" ")
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", amount) or not re.fullmatch(
+        r"[A-Z]{3}", currency
+    ):
+        raise BadSetting(f"{name}={value} is not a price an hour, such as 0.12 EUR.")
+    return float(amount), currency
 
 
 def _database(url: str) -> dict[str, Any]:
