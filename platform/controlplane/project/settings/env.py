@@ -80,6 +80,7 @@ class Env:
     envoy_admin: str
     instance: str
     auto_build: bool
+    replica_price: tuple[float, str] | None
     smtp_url: str
     mail_from: str
     notify_private: bool
@@ -117,6 +118,7 @@ def read(environ: Mapping[str, str]) -> Env:
         envoy_admin=_address(values, "MODELYARD_ENVOY_ADMIN", ("http",)),
         instance=values.get("MODELYARD_INSTANCE", ""),
         auto_build=_one_of(values, "MODELYARD_AUTO_BUILD", ("on", "off")) == "on",
+        replica_price=_price(values, "MODELYARD_REPLICA_PRICE"),
         smtp_url=_smtp(values),
         mail_from=_mail_from(values),
         notify_private=_one_of(values, "MODELYARD_NOTIFY_PRIVATE", ("off", "on")) == "on",
