@@ -16,17 +16,29 @@ from apps.endpoints.domain import runtimes
 from apps.endpoints.models import Endpoint
 from apps.endpoints.reconcile import EndpointReconciler, Watch
 from apps.monitoring import reconcile as monitoring
+from apps.notifications import services as notifications
+from apps.notifications.domain.kinds import Transport
+from apps.notifications.models import Delivery
+from apps.notifications.ports import Sender
+from apps.notifications.reconcile import DeliveryReconciler
 from apps.registry import blobs
 from apps.registry import services as registry
 from apps.registry.discover import Discovery
 from apps.registry.models import ModelVersion
 from apps.registry.reconcile import VersionReconciler
+from apps.releases.models import Release
+from apps.releases.reconcile import ReleaseReconciler
+from apps.rollouts.models import Rollout
+from apps.rollouts.reconcile import RolloutReconciler
 from controlplane.drivers.envoy.router import EnvoyRouter
 from controlplane.drivers.envoy.stats import EnvoyMeter
 from controlplane.drivers.local.jobs import LocalBundles, LocalJobs
 from controlplane.drivers.local.servers import LocalServers
 from controlplane.drivers.local.supervisor import Supervisor
 from controlplane.drivers.mlflow.store import MlflowStore
+from controlplane.drivers.notices.mail import MailSender
+from controlplane.drivers.notices.services import AppriseSender
+from controlplane.drivers.notices.webhook import WebhookSender
 from controlplane.drivers.oci.layout import OciLayout
 from controlplane.http import idempotency
 from controlplane.kernel.errors import Transient
@@ -106,15 +118,31 @@ def traffic_measurer() -> monitoring.Measurer:
     return monitoring.Measurer(EnvoyMeter(admin=settings.ENV.envoy_admin))
 
 
+@cache
+def delivery_reconciler() -> DeliveryReconciler:
+    """Return what hands messages over."""
+    private = settings.NOTIFY_PRIVATE
+    senders: dict[Transport, Sender] = {
+        Transport.MAIL: MailSender(settings.SMTP_URL, settings.MAIL_FROM),
+        Transport.WEBHOOK: WebhookSender(settings.PUBLIC_URL, private=private),
+        Transport.APPRISE: AppriseSender(private=private),
+    }
+    return DeliveryReconciler(senders, settings.PUBLIC_URL)
+
+
 KINDS: dict[str, Kind] = {
     "endpoint": Kind(Endpoint, endpoint_reconciler),
     "version": Kind(ModelVersion, version_reconciler, lease=timedelta(minutes=2)),
     "build": Kind(Build, build_reconciler),
+    "release": Kind(Release, ReleaseReconciler),
+    "rollout": Kind(Rollout, RolloutReconciler),
+    "delivery": Kind(Delivery, delivery_reconciler, threads=8),
 }
 
 
 def notice(now: datetime) -> None:
-    """Begin what nobody has to ask for: the builds of new versions."""
+    """Begin what nobody has to ask for: the builds of new versions, the daily mails."""
+    notifications.send_digests(now=now)
     if settings.AUTO_BUILD:
         builds.build_what_is_new()
 
@@ -142,4 +170,5 @@ def tidy(now: datetime) -> None:
         blobs.drop_unused(now=now)
     monitoring.tidy(now)
     accounts.tidy(now)
+    notifications.tidy(now=now)
     idempotency.forget_expired(now)

@@ -216,6 +216,11 @@ def holders_by_key(people: Collection[int]) -> dict[int, Holder]:
     return {p.pk: _holder(p) for p in rows}
 
 
+def key_behind(name: str) -> int | None:
+    """Return the key of the person behind an actor's name ("ada", "ada/ci"); None for workers."""
+    return Person.objects.filter(username=name.split("/")[0]).values_list("pk", flat=True).first()
+
+
 def _holder(person: Person) -> Holder:
     granted = getattr(person, "granted", [])
     here = person.is_active and not person.must_change_password

@@ -23,7 +23,8 @@ class ApprovalRequest(Row):
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="+")
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")  # the owner's
     seats = models.JSONField()  # [{"title", "roles": [...], "team": slug|"owner"|null}]
-    digest_set = models.JSONField()  # {"manifest": "sha256:...", "variant": ..., ...}
+    content = models.JSONField()  # {"configuration": {...}, "gates": {...}, ...}: what is shown
+    digest_set = models.JSONField()  # the digest of each part of it, canonical JSON
     digest = models.CharField(max_length=80)  # of the digest set, canonical JSON
     excluded = models.JSONField(default=list)  # keys of people whose yes does not count
     proposed_by = models.CharField(max_length=200)

@@ -15,18 +15,20 @@ from apps.accounts.domain import access
 from apps.accounts.models import Person, Team
 from apps.accounts.selectors import Holder
 from apps.approvals import selectors
+from apps.approvals.domain import digestset
+from apps.approvals.domain.digestset import Change
 from apps.approvals.domain.quorum import Kind, Verdict
 from apps.approvals.domain.states import REQUEST, RequestMove, RequestState
 from apps.approvals.models import ApprovalRequest, Decision, Delegation
 from apps.audit import services as audit
 from apps.environments.models import Environment
 from controlplane.db.live import announce
-from controlplane.kernel import digests
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.errors import Conflict, Denied, Invalid, Missing
 
 LONGEST_REASON = 4000
+MOST_NAMED = 5  # changes in the one sentence that says why a request was voided
 
 
 @transaction.atomic
@@ -38,7 +40,7 @@ def ask(
     environment: Environment,
     team: Team,
     seats: Sequence[Mapping[str, Any]],
-    digest_set: Mapping[str, str],
+    content: Mapping[str, Mapping[str, Any]],
     excluded: Collection[int],
     proposed_by: str,
     expires_at: datetime,
@@ -53,26 +55,22 @@ def ask(
         environment: Where it would happen.
         team: The owner.
         seats: The policy's, with "owner" resolved to a team's slug.
-        digest_set: Names and digests of everything that a yes covers.
+        content: Everything that a yes covers, by name.
         excluded: Keys of people whose yes does not count.
         proposed_by: Who proposed it.
         expires_at: When the question is moot.
         replaces: The request that was voided for this one.
     """
+    sealed = digestset.seal(content)
     row = ApprovalRequest.objects.create(
         subject=subject, title=title, environment=environment, team=team,
-        seats=[dict(s) for s in seats], digest_set=dict(digest_set),
-        digest=digest_of(digest_set), excluded=sorted(set(excluded)),
+        seats=[dict(s) for s in seats], content=dict(content), digest_set=dict(sealed.parts),
+        digest=sealed.digest, excluded=sorted(set(excluded)),
         proposed_by=proposed_by, expires_at=expires_at, replaces=replaces,
     )  # fmt: skip
     _tell(actor, "approvals.ask", row, after={"digest": row.digest, "seats": len(row.seats)})
     announce("inbox")
     return row
-
-
-def digest_of(digest_set: Mapping[str, str]) -> str:
-    """Return the one digest that names a whole set."""
-    return digests.of_bytes(digests.canonical(dict(digest_set)))
 
 
 @transaction.atomic
@@ -160,19 +158,20 @@ def settle(*, actor: Actor, request: str) -> ApprovalRequest:
 
 
 def void(
-    *, actor: Actor, row: ApprovalRequest, changes: Mapping[str, Sequence[str]], reason: str
-) -> None:
-    """End a request because what it asks about has changed.
+    *, actor: Actor, row: ApprovalRequest, content: Mapping[str, Mapping[str, Any]]
+) -> list[Change]:
+    """End a request because what it asks about is `content` by now, and return what changed.
 
-    Args:
-        actor: Who noticed.
-        row: The request; nothing happens when it has ended.
-        changes: For each name of the digest set, what it was and what it is.
-        reason: One sentence.
+    Nothing happens when it has ended already.
     """
-    before = {k: v[0] for k, v in changes.items()}
-    after = {k: v[1] for k, v in changes.items()}
-    _end(actor, row, RequestMove.VOID, reason, before=before, after=after)
+    found = digestset.changes(row.content, content)
+    reason = "; ".join(c.sentence for c in found[:MOST_NAMED]) or "What was asked about changed"
+    _end(
+        actor, row, RequestMove.VOID, f"{reason}.",
+        before={f"{c.part}.{c.name}": c.was for c in found},
+        after={f"{c.part}.{c.name}": c.now for c in found},
+    )  # fmt: skip
+    return found
 
 
 def withdraw(*, actor: Actor, row: ApprovalRequest, reason: str) -> None:

@@ -42,6 +42,10 @@ class Release(Row, Reconcilable):
     promoted_from = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="promotions"
     )
+    # Going back: the release whose bytes and permission it takes up again.
+    returns_to = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="returns"
+    )
     state = models.CharField(max_length=20, default=RELEASE.initial)
     state_since = models.DateTimeField()
     problem = models.TextField(blank=True)  # what a worker cannot get past, one sentence
