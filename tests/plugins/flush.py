@@ -17,7 +17,6 @@ SEEDS = (
     "apps.environments.migrations.0004_champion_follows_production",
     "apps.gates.migrations.0002_seed_policies",
 )
-LEDGER = "audit_auditevent"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,12 +25,13 @@ def flush_keeps_what_migrations_made() -> Iterator[None]:
     original = DatabaseOperations.execute_sql_flush
 
     def flush(self: Any, statements: Iterable[str]) -> None:
+        tables = [model._meta.db_table for model in apps.get_app_config("audit").get_models()]
         original(
             self,
             [
-                f"ALTER TABLE {LEDGER} DISABLE TRIGGER USER",
+                *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in tables),
                 *statements,
-                f"ALTER TABLE {LEDGER} ENABLE TRIGGER USER",
+                *(f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in tables),
             ],
         )
         for seed in SEEDS:

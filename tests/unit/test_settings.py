@@ -27,6 +27,13 @@ def test_an_empty_environment_is_a_developers_machine(home: dict[str, str]) -> N
     assert env.upload_limit == 5 * 1024**3
 
 
+@pytest.mark.parametrize(("given", "days"), [("forever", None), ("", None), ("183", 183)])
+def test_the_ledger_is_kept_for_six_months_at_least(
+    home: dict[str, str], given: str, days: int | None
+) -> None:
+    assert read(home | {"MODELYARD_AUDIT_DAYS": given}).audit_days == days
+
+
 def test_production_takes_safe_values(home: dict[str, str]) -> None:
     env = read(home | SAFE)
     assert env.hosts == ("modelyard.example.org",)
@@ -50,6 +57,8 @@ def test_production_takes_safe_values(home: dict[str, str]) -> None:
         ({"MODELYARD_PUBLIC_URL": "ftp://x"}, "MODELYARD_PUBLIC_URL"),
         ({"MODELYARD_UPLOAD_LIMIT": "5GB"}, "not a number of bytes"),
         ({"MODELYARD_UPLOAD_LIMIT": "0"}, "not a number of bytes"),
+        ({"MODELYARD_AUDIT_DAYS": "182"}, "MODELYARD_AUDIT_DAYS=182 is less"),
+        ({"MODELYARD_AUDIT_DAYS": "a year"}, "`forever` or a number of days from 183"),
         ({"DATABASE_URL": "mysql://x/y"}, "needs postgresql://"),
         ({"DATABASE_URL": "postgresql:///y?ssl=on"}, "unknown option 'ssl'"),
         ({"BROKER_URL": "amqp://x"}, "BROKER_URL must begin with redis://"),

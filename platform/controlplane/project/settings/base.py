@@ -146,6 +146,10 @@ MAIL_FROM = ENV.mail_from
 NOTIFY_PRIVATE = ENV.notify_private
 # Signs the keys of endpoints; the proxy knows its public half: docs/decisions/0009.
 ENDPOINT_KEYS = ENV.home / "secrets" / "endpoint-keys"
+# Signs the ledger's checkpoints and exports, which lie in the folder for copying: docs/ledger.md.
+LEDGER_KEY = ENV.home / "secrets" / "ledger-key"
+LEDGER_FOLDER = ENV.home / "ledger"
+AUDIT_DAYS = ENV.audit_days
 # The web calls an endpoint as any of its callers would, for the form to try it. A name, so that
 # no app imports a driver. See docs/decisions/0011-trying-an-endpoint.md.
 PREDICTOR = "controlplane.drivers.envoy.predictor.EnvoyPredictor"

@@ -28,12 +28,14 @@ KNOWN = {
     "MODELYARD_SUPERVISOR", "MODELYARD_ENVOY_ADMIN", "MODELYARD_SERVING_URL",
     "MODELYARD_AUTO_BUILD", "MODELYARD_TRITON", "MODELYARD_PART", "MODELYARD_GROUP",
     "MODELYARD_KEY", "MODELYARD_VERSION", "MODELYARD_MAIL_FROM", "MODELYARD_NOTIFY_PRIVATE",
+    "MODELYARD_AUDIT_DAYS",
 }  # fmt: skip
 BROKERS = ("redis", "rediss", "redis+socket", "memory")
 DATABASE_OPTIONS = {
     "sslmode", "sslrootcert", "sslcert", "sslkey", "application_name", "target_session_attrs",
 }  # fmt: skip
 LEAST_SECRET = 50  # characters
+LEAST_AUDIT_DAYS = 183  # six months: EU AI Act, Articles 19 and 26; a trigger holds it too
 FROM_FILES = ("MODELYARD_SECRET_KEY", "DATABASE_URL", "BROKER_URL", "MLFLOW_URL", "S3", "SMTP_URL")
 
 
@@ -58,6 +60,7 @@ class Env:
         envoy_admin: Envoy's admin address, "http://127.0.0.1:PORT".
         instance: What every process of the running stack carries in its environment.
         auto_build: Whether new versions are built without being asked.
+        audit_days: How long the database keeps an entry of the ledger; None for ever.
         replica_price: What one replica costs an hour, and its currency; None when nobody says.
         smtp_url: The server that takes our mail, "smtp://NAME:PASSWORD@HOST:PORT"; "" for none.
         mail_from: Whom our mail is from.
@@ -80,6 +83,7 @@ class Env:
     envoy_admin: str
     instance: str
     auto_build: bool
+    audit_days: int | None
     replica_price: tuple[float, str] | None
     smtp_url: str
     mail_from: str
@@ -118,6 +122,7 @@ def read(environ: Mapping[str, str]) -> Env:
         envoy_admin=_address(values, "MODELYARD_ENVOY_ADMIN", ("http",)),
         instance=values.get("MODELYARD_INSTANCE", ""),
         auto_build=_one_of(values, "MODELYARD_AUTO_BUILD", ("on", "off")) == "on",
+        audit_days=_audit_days(values),
         replica_price=_price(values, "MODELYARD_REPLICA_PRICE"),
         smtp_url=_smtp(values),
         mail_from=_mail_from(values),
@@ -243,6 +248,18 @@ def _price(values: Mapping[str, str], name: str) -> tuple[float, str] | None:
     ):
         raise BadSetting(f"{name}={value} is not a price an hour, such as 0.12 EUR.")
     return float(amount), currency
+
+
+def _audit_days(values: Mapping[str, str]) -> int | None:
+    value = values.get("MODELYARD_AUDIT_DAYS") or "forever"
+    if value == "forever":
+        return None
+    if not (value.isascii() and value.isdigit()) or int(value[:9]) < LEAST_AUDIT_DAYS:
+        raise BadSetting(
+            f"MODELYARD_AUDIT_DAYS={value[:40]} is less than the ledger must be kept; "
+            f"say `forever` or a number of days from {LEAST_AUDIT_DAYS}, which is six months."
+        )
+    return int(value[:9])
 
 
 def _database(url: str) -> dict[str, Any]:
