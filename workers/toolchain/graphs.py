@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnx.numpy_helper
 
 GRAPH_NAME = "model"
 LARGEST_IN_ONE_FILE = 2 * 1024**3 - 1  # protobuf's limit
@@ -48,6 +50,17 @@ def graphs(graph: Any) -> Iterator[Any]:
                 yield from graphs(attribute.g)
             for inner in attribute.graphs:
                 yield from graphs(inner)
+
+
+def weights_not_finite(path: Path) -> int:
+    """Return how many numbers among an ONNX file's weights are NaN or infinite."""
+    count = 0
+    for graph in graphs(load(path).graph):
+        for weight in graph.initializer:
+            values = onnx.numpy_helper.to_array(weight, base_dir=str(path.parent))
+            if values.dtype.kind == "f":
+                count += int((~np.isfinite(values)).sum())
+    return count
 
 
 def operators(model: Any) -> set[str]:

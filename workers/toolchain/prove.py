@@ -112,6 +112,12 @@ def verdict(parity: Parity, spec: Spec) -> tuple[ProofVerdict, str]:
     return ProofVerdict.PASSED, "Within the model's tolerance."
 
 
+def not_finite(answer: Arrays) -> int:
+    """Return how many numbers of an answer are NaN or infinite."""
+    floats = [array for array in answer.values() if array.dtype.kind == "f"]
+    return sum(int((~np.isfinite(array)).sum()) for array in floats)
+
+
 def golden(inputs: Signature, arrays: Arrays, outputs: Arrays, spec: Spec) -> dict[str, Any]:
     """Return a few requests with the native model's answers, for a server to prove itself by."""
     rows = min(CASES, rows_of(arrays))

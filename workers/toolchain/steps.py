@@ -41,6 +41,7 @@ class Work:
         model: The loaded native model.
         samples: What to prove on.
         reference: The native model's answers.
+        findings: What the scan found.
         folder: The native variant's MLflow folder; None when the version is ONNX.
         onnx: The files made so far, by variant.
         notes: One line on how each was made.
@@ -49,6 +50,7 @@ class Work:
     model: Native
     samples: Samples
     reference: Arrays
+    findings: scanning.Findings
     folder: Path | None = None
     onnx: dict[VariantKind, Path] = field(default_factory=dict)
     notes: dict[VariantKind, str] = field(default_factory=dict)
@@ -83,7 +85,7 @@ def _run(spec: Spec, report: Report) -> None:
         findings = scanning.run(spec)
         step.summary = scanning.summary(findings)
     with report.step("package") as step:
-        work = _package(spec, report)
+        work = _package(spec, report, findings)
         step.summary = f"{_called(work.model)} loaded; {work.samples.told}"
     with report.step("convert") as step:
         step.summary = _convert(spec, report, work)
@@ -98,14 +100,14 @@ def _called(model: Native) -> str:
     return str(model.facts.get("estimator") or f"The {model.flavor} model")
 
 
-def _package(spec: Spec, report: Report) -> Work:
+def _package(spec: Spec, report: Report, findings: scanning.Findings) -> Work:
     model = native.load(spec.files, spec.format, spec.inputs)
     for library, version in native.library_versions(model.libraries).items():
         say(f"   {library} {version}")
     given = spec.job / spec.samples if spec.samples else None
     samples = held_out.obtain(model, given)
     say(f"   {samples.told}")
-    work = Work(model, samples, _answer(model, samples))
+    work = Work(model, samples, _answer(model, samples), findings)
     report.learned = _learned(model, work.reference)
     if spec.format == Format.ONNX:
         work.onnx[VariantKind.NATIVE] = model.path or spec.files
@@ -248,7 +250,6 @@ def _prove_onnx(spec: Spec, work: Work, kind: VariantKind, stored: Path) -> Vari
     path = work.onnx[kind]
     session = ort.session(path)
     answer = ort.run(session, work.samples.arrays)
-    parity = proving.compare(work.reference, answer)
     inputs, outputs = ort.inputs_of(session), ort.outputs_of(session)
     shown = {name: work.reference[name] for name in answer if name in work.reference} or answer
     golden = proving.golden(inputs, work.samples.arrays, _as_served(shown, outputs, answer), spec)
@@ -259,7 +260,9 @@ def _prove_onnx(spec: Spec, work: Work, kind: VariantKind, stored: Path) -> Vari
         {"onnx": str(path), "samples": str(stored)}, spec.work / "measure"
     )
     compatibility = {"runtime": "onnxruntime", "opset": graphs.opset(graphs.load(path))}
-    return _result(spec, work, kind, parity, measures, digest, size, "onnx", compatibility)
+    return _result(
+        spec, work, kind, answer, measures, digest, size, "onnx", compatibility,
+    )  # fmt: skip
 
 
 def _as_served(shown: Arrays, outputs: Signature, answer: Arrays) -> Arrays:
@@ -296,21 +299,22 @@ def _prove_folder(spec: Spec, work: Work, kind: VariantKind, stored: Path) -> Va
         "samples": str(stored),
     }
     measures = measure.in_fresh_process(request, spec.work / "measure")
-    parity = proving.compare(work.reference, work.model.answer(work.samples.arrays))
-    return _result(spec, work, kind, parity, measures, digest, size, "mlflow", {})
+    answer = work.model.answer(work.samples.arrays)
+    return _result(spec, work, kind, answer, measures, digest, size, "mlflow", {})
 
 
 def _result(
     spec: Spec,
     work: Work,
     kind: VariantKind,
-    parity: proving.Parity,
+    answer: Arrays,
     measures: dict[str, float],
     digest: str,
     size: int,
     format: str,
     compatibility: dict[str, Any],
 ) -> VariantResult:
+    parity = proving.compare(work.reference, answer)
     judged, reason = proving.verdict(parity, spec)
     compared = {
         "max_difference": parity.max_difference,
@@ -327,7 +331,7 @@ def _result(
         verdict=str(judged),
         measures={**compared, **measures},
         compatibility=compatibility,
-        proof=_sheet(spec, work, kind, parity, reason),
+        proof=_sheet(spec, work, kind, parity, reason) | _numbers(work, kind, answer),
     )
 
 
@@ -348,6 +352,20 @@ def _sheet(
         "conditions": {"threads": 1, "batch": 1, "throughput_batch": measure.BATCH},
         "versions": _versions(work),
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+    }
+
+
+def _numbers(work: Work, kind: VariantKind, answer: Arrays) -> dict[str, Any]:
+    """Return what the sheet says about numbers that are none, and about the scan."""
+    weights = graphs.weights_not_finite(work.onnx[kind]) if kind in work.onnx else None
+    return {
+        "not_finite": proving.not_finite(answer),
+        "weights_not_finite": weights,
+        "scan": {
+            "files": work.findings.files,
+            "pickles": work.findings.pickles,
+            "unvouched": work.findings.unknown,
+        },
     }
 
 

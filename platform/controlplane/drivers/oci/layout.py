@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from controlplane.kernel import digests
 from controlplane.kernel.digests import FileEntry
@@ -135,6 +135,17 @@ class OciLayout:
             FileEntry(layer["annotations"][TITLE], _hex(layer["digest"]), int(layer["size"]))
             for layer in self.read_manifest(digest)["layers"]
         ]
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        """Open one blob for reading; whoever reads it hashes it.
+
+        Raises:
+            Permanent: It is missing.
+        """
+        try:
+            return self._blob(digest).open("rb")
+        except FileNotFoundError as error:
+            raise _missing(digest) from error
 
     def materialise(self, digest: str, target: Path) -> None:
         """Write the bundle's files below `target`, verifying the sha256 of every one.
