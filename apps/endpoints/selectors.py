@@ -13,6 +13,7 @@ from apps.endpoints.domain import examples
 from apps.endpoints.domain.decide import ON_ITS_WAY
 from apps.endpoints.domain.states import RevisionState
 from apps.endpoints.domain.summary import EndpointState, Part, endpoint_state
+from apps.endpoints.domain.values import WHOLE
 from apps.endpoints.models import Endpoint, EndpointKey, Revision
 from apps.registry import selectors as registry
 from controlplane.kernel.actor import Actor
@@ -172,6 +173,37 @@ def revision_ids(keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
     rows = Revision.objects.filter(endpoint__public_id__in={endpoint for endpoint, _ in wanted})
     found = rows.values_list("endpoint__public_id", "number", "id")
     return {(e, n): pk for e, n, pk in found if (e, n) in wanted}
+
+
+def live_in(model_id: int, environment_id: int) -> Revision | None:
+    """Return what is live of a model in an environment; the caller may see both."""
+    return (
+        Revision.objects.filter(
+            endpoint__model=model_id,
+            endpoint__environment=environment_id,
+            endpoint__retired_at=None,
+            state=RevisionState.LIVE,
+        )
+        .select_related("version", "variant", "endpoint__environment")
+        .first()
+    )
+
+
+def answering(bundle_digest: str, *, protected: bool) -> list[Revision]:
+    """Return the revisions that serve exactly these bytes and get every request, newest first.
+
+    Args:
+        bundle_digest: Of the OCI manifest.
+        protected: Whether those of protected environments are meant, or all others.
+    """
+    rows = Revision.objects.filter(
+        bundle_digest=bundle_digest,
+        state=RevisionState.LIVE,
+        observed_weight=WHOLE,
+        endpoint__retired_at=None,
+        endpoint__environment__protected=protected,
+    )
+    return list(rows.select_related("endpoint__environment", "version").order_by("-id")[:RECENT])
 
 
 def count_by_state(actor: Actor) -> dict[EndpointState, int]:
