@@ -34,6 +34,11 @@ def protected_aliases() -> dict[str, str]:
     return dict(rows)
 
 
+def claiming(alias: str) -> Environment | None:
+    """Return the environment whose live version `alias` names; None when none claims it."""
+    return Environment.objects.filter(alias=alias.lower()).exclude(alias="").first()
+
+
 def by_slug(slug: str) -> Environment:
     """Return one environment.
 

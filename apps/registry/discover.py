@@ -1,19 +1,23 @@
-"""Finding what reached MLflow behind our back: by its own port, or while the door was shut.
+"""Finding what happened in MLflow behind our back: by its own port, or while the door was shut.
 
-Cheap when nothing has changed: MLflow lists its latest changes first, and the walk ends at the
+New versions are cheap to find: MLflow lists its latest changes first, and the walk ends at the
 first that was seen before. The mark lies in this process; a new process walks everything once.
+Aliases leave no such trace: they are all compared, as often as is cheap.
 """
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import TypeVar
 
 import structlog
 from django.db.models import Q
 
 from apps.registry import services
 from apps.registry.domain import mirrored
+from apps.registry.domain.drift import drifts
 from apps.registry.domain.kinds import MirrorState
 from apps.registry.models import Alias, ModelVersion, RegisteredModel
 from apps.registry.ports import ModelStore, StoredModel, StoredVersion
@@ -24,8 +28,14 @@ log = structlog.get_logger(__name__)
 
 YOUNG = timedelta(seconds=5)  # the door may be about to adopt these itself, naming who sent them
 LOOK_BACK_MS = 60_000  # changes may become visible later than their time says
-EVERY_ALIAS = timedelta(minutes=5)  # moving an alias leaves no trace in MLflow's times
+# Moving an alias leaves no trace in MLflow's times, so every model is looked at, as often as
+# that takes a twentieth of the time: a thousand models take half a second.
+SHARE_OF_TIME = 20
+RARELY = timedelta(minutes=5)
+OVERDUE = timedelta(seconds=15)  # nobody waits longer for a MLflow that answers
 BATCH = 200
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -35,12 +45,14 @@ class Discovery:
     Attributes:
         store: MLflow, or its like.
         seen_ms: The time of the latest change that was dealt with.
-        aliases_at: When every alias was last compared.
+        aliases_at: From when on every alias is compared again.
+        clock: Monotonic seconds.
     """
 
     store: ModelStore
     seen_ms: int = 0
     aliases_at: datetime | None = None
+    clock: Callable[[], float] = time.monotonic
 
     def __call__(self, now: datetime) -> int:
         """Adopt what is unknown here, and return how many versions that was.
@@ -64,16 +76,49 @@ class Discovery:
             log.info("discover.postponed", problem=error.sentence)
             return 0
         self.seen_ms = latest
+        _hurry(now)
         return found
 
     def _models(self, since: int, now: datetime) -> None:
-        everything = self.aliases_at is None or now - self.aliases_at >= EVERY_ALIAS
-        for model in self.store.models_changed_since(0 if everything else since):
-            if not model.is_prompt:
-                _have(model)
-                _adopt_aliases(model)
+        """Compare aliases: of every model when it is time, else of those that have changed."""
+        everything = self.aliases_at is None or now >= self.aliases_at
+        began = self.clock()
+        for batch in _batches(self.store.models_changed_since(0 if everything else since)):
+            models = [model for model in batch if not model.is_prompt]
+            _have_all(models)
+            for model in _differing(models):
+                self._settle(model)
         if everything:
-            self.aliases_at = now
+            took = timedelta(seconds=self.clock() - began)
+            self.aliases_at = now + min(took * SHARE_OF_TIME, RARELY)
+
+    def _settle(self, model: str) -> None:
+        """Deal with the aliases of one model that differ; what is still on its way waits.
+
+        MLflow is read after our own rows: where those stay the same until the model is locked,
+        and no version of theirs waits for the mirror, the difference is somebody's doing.
+        """
+        here = _aliases([model]).get(model, {})
+        stored = self.store.model(model)
+        if stored is None:
+            return
+        for drift in drifts(here, stored.aliases):
+            if drift.there is None and not self._still_has(model, drift.here):
+                continue
+            try:
+                done = services.settle_drift(actor=MIRROR, model=model, drift=drift)
+            except ControlPlaneError as error:
+                log.info("discover.refused", model=model, alias=drift.alias, problem=str(error))
+                continue
+            if done is not None:
+                log.warning(
+                    "alias.moved_behind_our_back", model=model, alias=drift.alias,
+                    here=drift.here, there=drift.there, done=str(done),
+                )  # fmt: skip
+
+    def _still_has(self, model: str, number: int | None) -> bool:
+        """Return whether MLflow has the version: without it, nobody removed the alias alone."""
+        return number is not None and self.store.version(model, number) is not None
 
 
 def _adopt(version: StoredVersion) -> int:
@@ -100,9 +145,18 @@ def _adopt(version: StoredVersion) -> int:
     return 1
 
 
+def _have_all(models: Sequence[StoredModel]) -> None:
+    known = set(
+        RegisteredModel.objects.filter(name__in=[m.name for m in models]).values_list(
+            "name", flat=True
+        )
+    )
+    for model in models:
+        if model.name not in known:
+            _have(model)
+
+
 def _have(model: StoredModel) -> None:
-    if RegisteredModel.objects.filter(name=model.name).exists():
-        return
     try:
         services.create_model(
             actor=MIRROR,
@@ -114,34 +168,35 @@ def _have(model: StoredModel) -> None:
         log.warning("discover.refused", model=model.name, problem=error.sentence)
 
 
-def _adopt_aliases(model: StoredModel) -> None:
-    """Take over aliases that are unknown here, unless the mirror has yet to remove them."""
-    if not model.aliases:
-        return
-    here = set(Alias.objects.filter(model__name=model.name).values_list("name", flat=True))
-    unknown = {a: n for a, n in model.aliases.items() if a not in here}
-    if not unknown or _is_behind(model.name):
-        return
-    for alias, number in unknown.items():
-        try:
-            services.move_alias(
-                actor=MIRROR,
-                model=model.name,
-                alias=alias,
-                number=number,
-                reason="It was set in MLflow.",
-            )
-        except ControlPlaneError as error:
-            log.info("discover.refused", model=model.name, alias=alias, problem=error.sentence)
+def _differing(models: Sequence[StoredModel]) -> list[str]:
+    """Return the names of models whose aliases differ, or seem to."""
+    here = _aliases([model.name for model in models])
+    return [model.name for model in models if dict(model.aliases) != here.get(model.name, {})]
 
 
-def _is_behind(model: str) -> bool:
-    rows = ModelVersion.objects.filter(model__name=model, mirror_state=MirrorState.PENDING)
-    return rows.exists()
+def _aliases(models: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the numbers of versions by alias, by model."""
+    found: dict[str, dict[str, int]] = {}
+    rows = Alias.objects.filter(model__name__in=models)
+    for model, alias, number in rows.values_list("model__name", "name", "version__number"):
+        found.setdefault(model, {})[alias] = number
+    return found
 
 
-def _batches(versions: Iterable[StoredVersion]) -> Iterator[list[StoredVersion]]:
-    rest = iter(versions)
+def _hurry(now: datetime) -> None:
+    """Have what waited for MLflow tried again now that it answers: pauses grow to minutes."""
+    waiting = ModelVersion.objects.filter(
+        mirror_state__in=[MirrorState.PENDING, MirrorState.ADOPTING],
+        attempts__gt=0,
+        lease_token=None,
+        next_reconcile_at__gt=now + OVERDUE,
+    )
+    if hurried := waiting.update(next_reconcile_at=now):
+        log.info("discover.hurried", versions=hurried)
+
+
+def _batches(rows: Iterable[Found]) -> Iterator[list[Found]]:
+    rest = iter(rows)
     while batch := list(islice(rest, BATCH)):
         yield batch
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import structlog
 
+from apps.audit import selectors as ledger
+from apps.audit.selectors import Search
 from apps.registry import blobs, inspection, numbering, services
 from apps.registry.domain import details as described
 from apps.registry.domain import mirrored, names
@@ -245,7 +247,10 @@ class VersionReconciler:
         }
 
     def _alias(self, version: ModelVersion) -> None:
-        """Make the aliases of this version in MLflow what they are here."""
+        """Make the aliases of this version in MLflow what they are here.
+
+        One that we never had stays: somebody set it in MLflow, and `discover` deals with it.
+        """
         name, number = version.model.name, version.number
         stored = self.store.model(name)
         there = dict(stored.aliases) if stored is not None else {}
@@ -255,7 +260,7 @@ class VersionReconciler:
             if target == number and there.get(alias) != number:
                 self.store.set_alias(name, alias, number)
         for alias, target in there.items():
-            if target == number and alias not in here:
+            if target == number and alias not in here and _was_ours(version.model, alias):
                 self.store.remove_alias(name, alias)
 
     # From MLflow to here
@@ -373,6 +378,13 @@ def _problems_park() -> Iterator[None]:
         yield
     except Invalid as error:
         raise Permanent(error.sentence, remedy=error.remedy, code=error.code) from error
+
+
+def _was_ours(model: RegisteredModel, alias: str) -> bool:
+    """Return whether the last thing that happened to the alias is that we took it away."""
+    acts = ledger.events(Search(target=f"model/{model.public_id}", verb="registry.alias"))
+    last = acts.filter(subject=f"{model.name}@{alias}").first()
+    return last is not None and "version" not in last.after
 
 
 def _is_ours(stored: StoredVersion, version: ModelVersion) -> bool:

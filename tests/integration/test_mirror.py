@@ -76,7 +76,7 @@ def test_dying_at_any_write_ends_the_same(
 ) -> None:
     for number in (1, 2):
         registered(tmp_path, number)
-    services.move_alias(actor=ADA, model="scorer", alias="champion", number=2)
+    services.move_alias(actor=ADA, model="scorer", alias="candidate", number=2)
     write = 0
     while set(states().values()) != {"mirrored"}:
         write += 1
@@ -86,7 +86,7 @@ def test_dying_at_any_write_ends_the_same(
         setattr(store, way, None)
         passes_once(mirror)
     assert {n for _, n in store.versions} == {1, 2}
-    assert dict(store.models["scorer"].aliases) == {"champion": 2}
+    assert dict(store.models["scorer"].aliases) == {"candidate": 2}
     assert len(store.places) == 2
 
 

@@ -298,9 +298,9 @@ def test_an_alias_moved_here_moves_in_mlflow(
     ada = factories.actor_with(Role.ADMIN)
     with worker(store, tmp_path):
         for number in (1, 2):
-            services.move_alias(actor=ada, model=model.name, alias="champion", number=number)
-            until(lambda n=number: aliases(store, model.name) == {"champion": n}, seconds=20)
-        services.remove_alias(actor=ada, model=model.name, alias="champion")
+            services.move_alias(actor=ada, model=model.name, alias="candidate", number=number)
+            until(lambda n=number: aliases(store, model.name) == {"candidate": n}, seconds=20)
+        services.remove_alias(actor=ada, model=model.name, alias="candidate")
         until(lambda: aliases(store, model.name) == {})
 
 

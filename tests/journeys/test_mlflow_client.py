@@ -46,7 +46,7 @@ print(json.dumps([float(y) for y in mlflow.pyfunc.load_model(sys.argv[1]).predic
 DENIED = """
 import sys
 from mlflow import MlflowClient
-MlflowClient().set_registered_model_alias(sys.argv[1], "champion", 1)
+MlflowClient().set_registered_model_alias(sys.argv[1], "candidate", 1)
 """
 
 

@@ -167,7 +167,9 @@ def test_an_alias_moves_and_goes(ada: Client, iris: RegisteredModel) -> None:
 def test_archiving_says_what_stands_in_its_way(ada: Client, iris: RegisteredModel) -> None:
     answer = ada.post("/models/iris/versions/1/archive", {"reason": "old"}, follow=True)
     assert "named by the alias champion" in words(answer)
-    ada.post("/models/iris/aliases/champion/remove")
+    answer = ada.post("/models/iris/aliases/champion/remove", follow=True)
+    assert "follows what is live in production" in words(answer)
+    Alias.objects.filter(name="champion").delete()
     ada.post("/models/iris/versions/1/archive", {"reason": "old"})
     assert ModelVersion.objects.get(model=iris, number=1).state == "archived"
     ada.post("/models/iris/versions/1/restore")

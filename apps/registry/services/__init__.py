@@ -4,7 +4,8 @@ Callers write `services.register_version(...)`; the modules below are how they a
 """
 
 from apps.registry.services.adoption import adopt, complete_adoption, fail_adoption
-from apps.registry.services.aliases import move_alias, remove_alias
+from apps.registry.services.aliases import follow_live, move_alias, remove_alias
+from apps.registry.services.drift import settle_drift
 from apps.registry.services.models import (
     archive_model,
     create_model,
@@ -50,6 +51,7 @@ __all__ = [
     "edit_version",
     "fail_adoption",
     "finish_upload",
+    "follow_live",
     "home_team",
     "keep_uploaded_file",
     "learn",
@@ -63,5 +65,6 @@ __all__ = [
     "remove_alias",
     "restore_model",
     "restore_version",
+    "settle_drift",
     "validate",
 ]

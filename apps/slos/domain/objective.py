@@ -52,7 +52,7 @@ class Objective:
 
 
 def availability_is_met(objective: Objective, *, good: int, total: int) -> bool | None:
-    """Return whether enough requests were answered; None without any, for silence is not health."""
+    """Return whether enough requests were answered; None without any: silence is not health."""
     return None if total <= 0 else good / total >= objective.availability
 
 

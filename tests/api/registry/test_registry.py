@@ -212,14 +212,14 @@ def test_a_filter_that_makes_no_sense_is_refused(api: Api, model: Any, query: st
 def test_aliases_move_and_are_removed(api: Api, model: Any) -> None:
     factories.version(model=model, number=1)
     factories.version(model=model, number=2)
-    assert api.put("/models/card-fraud/aliases/champion", {"version": 1}).status_code == 200
-    moved = api.put("/models/card-fraud/aliases/champion", {"version": 2, "reason": "better"})
+    assert api.put("/models/card-fraud/aliases/candidate", {"version": 1}).status_code == 200
+    moved = api.put("/models/card-fraud/aliases/candidate", {"version": 2, "reason": "better"})
     assert moved.body["version"] == 2
-    assert api.get("/models/card-fraud").body["aliases"] == {"champion": 2}
-    assert api.get("/models/card-fraud/versions/2").body["aliases"] == ["champion"]
-    assert api.get("/models/card-fraud/aliases/champion").body["number"] == 2
-    assert api.delete("/models/card-fraud/aliases/champion").status_code == 204
-    assert api.delete("/models/card-fraud/aliases/champion").status_code == 404
+    assert api.get("/models/card-fraud").body["aliases"] == {"candidate": 2}
+    assert api.get("/models/card-fraud/versions/2").body["aliases"] == ["candidate"]
+    assert api.get("/models/card-fraud/aliases/candidate").body["number"] == 2
+    assert api.delete("/models/card-fraud/aliases/candidate").status_code == 204
+    assert api.delete("/models/card-fraud/aliases/candidate").status_code == 404
     events = AuditEvent.objects.filter(verb__startswith="registry.alias").order_by("id")
     assert [e.verb.rpartition(".")[2] for e in events] == ["move", "move", "remove"]
     assert ModelVersion.objects.get(number=2).mirror_state == "pending"
@@ -234,13 +234,13 @@ def test_an_alias_that_reads_as_a_number_is_refused(api: Api, model: Any, alias:
 
 def test_an_archived_version_keeps_its_alias_from_dangling(api: Api, model: Any) -> None:
     factories.version(model=model)
-    api.put("/models/card-fraud/aliases/champion", {"version": 1})
+    api.put("/models/card-fraud/aliases/candidate", {"version": 1})
     refused = api.post("/models/card-fraud/versions/1/archive", {"reason": "old"})
     assert (refused.status_code, refused.body["code"]) == (409, "registry.version_has_alias")
-    api.delete("/models/card-fraud/aliases/champion")
+    api.delete("/models/card-fraud/aliases/candidate")
     assert api.post("/models/card-fraud/versions/1/archive").body["state"] == "archived"
     assert api.post("/models/card-fraud/versions/1/archive").status_code == 409
-    refused = api.put("/models/card-fraud/aliases/champion", {"version": 1})
+    refused = api.put("/models/card-fraud/aliases/candidate", {"version": 1})
     assert refused.body["code"] == "registry.version_not_usable"
     assert api.post("/models/card-fraud/versions/1/restore").body["state"] == "registered"
 

@@ -71,7 +71,7 @@ def model() -> Any:
             facts={"labels": [1, "a", None, 0.5]}, trained_at=SystemClock().now(),
             state="archived" if number == 3 else "registered",
         )  # fmt: skip
-    for alias in ("zeta", "champion"):
+    for alias in ("zeta", "alpha"):
         services.move_alias(
             actor=worker("tests"), model="card-fraud", alias=alias, number=2, reason=""
         )

@@ -370,5 +370,5 @@ def test_a_verdict_moves_the_version_once(model: RegisteredModel) -> None:
     somebody: Person = factories.person(role="contributor")
     with pytest.raises(Conflict):
         services.move_alias(
-            actor=factories.actor_of(somebody), model=model.name, alias="champion", number=1
+            actor=factories.actor_of(somebody), model=model.name, alias="candidate", number=1
         )
