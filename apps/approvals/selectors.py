@@ -249,7 +249,7 @@ def words(seat: Seat) -> str:
     return f"{article} {roles}" + (f" of team {seat.team}" if seat.team else "")
 
 
-def _said(*, all_of_them: bool = False) -> Prefetch[str, QuerySet[Decision], str]:
+def _said(*, all_of_them: bool = False) -> "Prefetch[str, QuerySet[Decision], str]":
     rows = Decision.objects.select_related("person", "on_behalf_of").order_by("id")
     if not all_of_them:
         rows = rows.filter(taken_back_at=None)
