@@ -1,19 +1,21 @@
 """Reading policies; `gates.selectors` offers the ones other apps need."""
 
 from django.db import transaction
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 
+from apps.accounts.domain import access
 from apps.audit import services as audit
+from apps.environments import selectors as environments
 from apps.environments.models import Environment
 from apps.gates.domain.default_policies import default_policy
 from apps.gates.domain.policy import as_document
 from apps.gates.models import Policy
 from apps.registry.domain.kinds import RiskTier
-from controlplane.kernel.actor import worker
+from controlplane.kernel.actor import Actor, worker
 from controlplane.kernel.errors import Invalid, Missing
 
 HOUSE = worker("policies")
-WHY_DEFAULT = "The default, because this environment had no policy yet; see docs/policies.md."
+WHY_DEFAULT = "The default, because this environment had no policy yet; see docs/gates.md."
 
 
 def policy_in_force(environment: Environment, risk_tier: str) -> Policy:
@@ -43,6 +45,39 @@ def policy_shown(environment: Environment, risk_tier: str) -> Policy:
         created_by=HOUSE.name,
         reason=WHY_DEFAULT,
     )
+
+
+def policies(actor: Actor, *, environment: str = "", risk_tier: str = "") -> QuerySet[Policy]:
+    """Return the policies in force that are on record, in no order.
+
+    Raises:
+        Denied: The actor may not read policies.
+        Missing: There is no such environment.
+        Invalid: There is no such risk tier.
+    """
+    access.require(actor, "gates.read")
+    newest = Policy.objects.order_by("environment_id", "risk_tier", "-number").distinct(
+        "environment_id", "risk_tier"
+    )
+    rows = Policy.objects.filter(pk__in=newest.values("pk")).select_related("environment")
+    if environment:
+        rows = rows.filter(environment=environments.by_slug(environment))
+    if risk_tier:
+        rows = rows.filter(risk_tier=known_tier(risk_tier))
+    return rows
+
+
+def of(actor: Actor, environment: str, risk_tier: str) -> Policy:
+    """Return the policy in force as `policy_shown` does, when the actor may read policies.
+
+    Raises:
+        Denied: The actor may not.
+        Missing: There is no such environment.
+        Invalid: There is no such risk tier.
+    """
+    access.require(actor, "gates.read")
+    known_tier(risk_tier)
+    return policy_shown(environments.by_slug(environment), risk_tier)
 
 
 def latest(environment: Environment, risk_tier: str) -> Policy | None:
@@ -75,14 +110,6 @@ def version(environment: Environment, risk_tier: str, number: int) -> Policy:
             code="policy.missing",
         )
     return found
-
-
-def with_latest(environments: QuerySet[Environment]) -> QuerySet[Environment]:
-    """Return environments whose `policies` are prefetched, in two queries, the latest only."""
-    newest = Policy.objects.order_by("environment_id", "risk_tier", "-number").distinct(
-        "environment_id", "risk_tier"
-    )
-    return environments.prefetch_related(Prefetch("policies", queryset=newest))
 
 
 def known_tier(risk_tier: str) -> RiskTier:

@@ -66,6 +66,7 @@ def build() -> House:
             "key_id": key.public_id,
             "key": key.public_id,
             "environment": ENVIRONMENT,
+            "tier": "medium",
             "slug": ENVIRONMENT,
             "username": somebody.username,
             "grant_id": grant.public_id,

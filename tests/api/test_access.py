@@ -75,6 +75,7 @@ EDIT_MODEL = {
     "team": TEAM, "risk_tier": "low", "task": "t", "description": "d", "card": "c",
     "tolerance": 0.01, "min_agreement": 0.9,
 }  # fmt: skip
+POLICY = {"gates": [{"gate": "artifact.scanned"}], "approvals": {"seats": []}}
 API: dict[str, dict[str, Rule]] = {
     "openapi.json": {"GET": Rule(OPEN)},
     "docs": {"GET": Rule(OPEN)},
@@ -130,6 +131,29 @@ API: dict[str, dict[str, Rule]] = {
     f"{ENDPOINT}/keys/<str:key_id>/revoke": act("endpoints.key.revoke", WHERE),
     f"{ENDPOINT}/predict": act("endpoints.predict", WHERE, inputs=[TENSOR]),
     f"{ENDPOINT}/traffic": {"GET": Rule("monitoring.read", "team")},
+    "policies": read("gates")
+    | act(
+        "gates.policy.edit",
+        "everywhere, environment",
+        reason="r",
+        policies=[{"environment": ENVIRONMENT, "risk_tier": "medium", "policy": POLICY}],
+    ),
+    "policies/dry-run": act(
+        "gates.policy.edit",
+        "everywhere, environment",
+        environment=ENVIRONMENT,
+        risk_tier="medium",
+        document=POLICY,
+    ),
+    "policies/<str:environment>/<str:tier>": read("gates")
+    | {
+        "PUT": Rule(
+            "gates.policy.edit", "everywhere, environment", {"document": POLICY, "reason": "r"}
+        )
+    },
+    "policies/<str:environment>/<str:tier>/versions": read("gates"),
+    "gates": read("gates"),
+    "ml-test-score": read("gates"),
 }
 PAGE_BUILD, PAGE_ENDPOINT = "builds/<str:public_id>", "endpoints/<str:environment>/<str:name>"
 PASSWORDS = {"current": factories.PASSWORD, "new": "another long one", "again": "another long one"}
@@ -351,9 +375,7 @@ def expectation(rule: Rule | None, actor: Actor, address: str) -> set[str]:
     ("role", "happens"),
     [("contributor", 409), ("reviewer", 403), ("operator", 409), ("admin", 409)],
 )
-def test_nobody_serves_in_production_past_a_release(
-    role: str, happens: int, house: House
-) -> None:
+def test_nobody_serves_in_production_past_a_release(role: str, happens: int, house: House) -> None:
     browser, _, _ = walker(role)
     body = {"model": "a-model", "version": 1, "environment": "production"}
     response, _ = ask(browser, "POST", "/api/v1/endpoints/serve", Rule("", body=body))

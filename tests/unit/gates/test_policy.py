@@ -2,6 +2,7 @@
 
 import copy
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -122,7 +123,7 @@ def test_every_default_reads_back_as_itself(environment, tier, protected):
 
 def test_a_higher_tier_never_asks_for_less():
     tiers = [default_policy("production", t, protected=True) for t in RiskTier]
-    for lower, higher in zip(tiers, tiers[1:], strict=False):
+    for lower, higher in pairwise(tiers):
         assert {r.gate for r in lower.required} <= {r.gate for r in higher.required}
         assert len(lower.approvals.seats) <= len(higher.approvals.seats)
         assert lower.minimum_score <= higher.minimum_score
