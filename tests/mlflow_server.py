@@ -21,9 +21,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Run a server, and yield its address."""
-    port = free_port()
+def serving(folder: Path, *, port: int | None = None) -> Iterator[str]:
+    """Run a server on what lies in `folder`, and yield its address; its port is free if None."""
+    port = port or free_port()
     command = [
         sys.executable, "-m", "mlflow", "server",
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",

@@ -14,6 +14,7 @@ import uvicorn
 from django.db import connections
 
 from apps.registry import upstream
+from apps.registry.discover import Discovery
 from apps.registry.door import proxy
 from apps.registry.models import ModelVersion
 from apps.registry.ports import ModelStore
@@ -83,6 +84,27 @@ def worker(store: ModelStore, scratch: Path) -> Iterator[VersionReconciler]:
     thread.start()
     try:
         yield reconciler
+    finally:
+        stop.set()
+        thread.join(30)
+
+
+@contextmanager
+def looking(store: ModelStore, *, seconds: float = 10.0) -> Iterator[None]:
+    """Look for what happened behind our back as often as the beat does."""
+    look, stop = Discovery(store), threading.Event()
+
+    def work() -> None:
+        try:
+            while not stop.wait(seconds):
+                look(datetime.now(UTC))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
     finally:
         stop.set()
         thread.join(30)

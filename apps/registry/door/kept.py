@@ -35,7 +35,27 @@ def refuse_changing(path: str) -> None:
         )
 
 
+def refuse_deleting(path: str) -> None:
+    """Refuse to delete the logged model at `path` ("/api/2.0/mlflow/logged-models/m-1").
+
+    Raises:
+        Denied: A version is made of it.
+        Transient: MLflow does not answer.
+    """
+    model_id = path.rstrip("/").rpartition("/")[2]
+    if _logged_model_is_kept(model_id):
+        raise Denied(
+            f"The logged model {model_id[:60]} is what a registered version is made of, "
+            "and versions are kept for good.",
+            remedy="Archive the version in Modelyard instead.",
+            code="mlflow.immutable",
+        )
+
+
 def _logged_model_is_kept(model_id: str) -> bool:
+    # A client could take the tags away; our own rows it cannot.
+    if ModelVersion.objects.filter(source=f"models:/{model_id}").exists():
+        return True
     found = ask("GET", f"logged-models/{model_id}").get("model", {}).get("info", {})
     return any(tag.get("key") in OF_VERSIONS and tag.get("value") for tag in found.get("tags", ()))
 

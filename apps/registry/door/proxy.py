@@ -178,7 +178,7 @@ def _perform(found: Route, asked: Asked, actor: Actor, body: dict[str, Any]) -> 
     if found.verb is None:
         raise AssertionError(found)
     pass_on = partial(_pass_on, asked, body)
-    return verbs.perform(found.verb, actor=actor, body=body, pass_on=pass_on)
+    return verbs.perform(found.verb, actor=actor, body=body, path=asked.plain, pass_on=pass_on)
 
 
 def _pass_on(asked: Asked, body: dict[str, Any]) -> Answer:

@@ -27,6 +27,9 @@ class Verb(StrEnum):
     EDIT_VERSION = "edit_version"
     TAG_VERSION = "tag_version"
     UNTAG_VERSION = "untag_version"
+    TAG_LOGGED = "tag_logged"
+    UNTAG_LOGGED = "untag_logged"
+    DELETE_LOGGED = "delete_logged"
     SET_ALIAS = "set_alias"
     REMOVE_ALIAS = "remove_alias"
     CLOSED = "closed"
@@ -94,6 +97,9 @@ def absolute(path: str) -> bool:
 def _api(method: str, path: str) -> Route:
     if (special := REGISTRY.get((method, path))) is not None:
         return special
+    for verb_method, pattern, found in LOGGED:
+        if method == verb_method and pattern.fullmatch(path):
+            return found
     if CLOSED.match(path):
         return NOT_OPEN
     if method in READING or (method == "POST" and READS_BY_POST.fullmatch(path)):
@@ -151,6 +157,13 @@ WRITES: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = (
     (frozenset({"POST"}), re.compile(r"mlflow/upload-artifact")),
     (frozenset({"POST", "PATCH", "DELETE"}), re.compile(r"mlflow/traces(?:/.+)?")),
     (frozenset({"POST", "PATCH", "DELETE"}), re.compile(r"mlflow/datasets/.+")),
+)
+# A version is made of a logged model: what says so may not be changed, nor the model deleted.
+LOGGED: tuple[tuple[str, re.Pattern[str], Route], ...] = (
+    ("POST", re.compile(r"mlflow/logged-models"), Route(verb=Verb.TAG_LOGGED)),
+    ("PATCH", re.compile(r"mlflow/logged-models/[^/]+/tags"), Route(verb=Verb.TAG_LOGGED)),
+    ("DELETE", re.compile(r"mlflow/logged-models/[^/]+/tags/.+"), Route(verb=Verb.UNTAG_LOGGED)),
+    ("DELETE", re.compile(r"mlflow/logged-models/[^/]+"), Route(verb=Verb.DELETE_LOGGED)),
 )
 REGISTRY: dict[tuple[str, str], Route] = {
     (method, f"mlflow/{path}"): found

@@ -6,7 +6,7 @@ one database connection from the question to MLflow until its answer is recorded
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from django.db import transaction
 from apps.accounts.domain import access
 from apps.registry import numbering, selectors, services
 from apps.registry.domain.kinds import MirrorState
+from apps.registry.door import kept
 from apps.registry.door.answers import Answer
 from apps.registry.door.routes import Verb, leads_out
 from apps.registry.models import ModelVersion, RegisteredModel
@@ -32,18 +33,23 @@ Body = Mapping[str, Any]
 Pass = Callable[[], Answer]
 
 
-def perform(verb: Verb, *, actor: Actor, body: Body, pass_on: Pass) -> Answer:
+def perform(verb: Verb, *, actor: Actor, body: Body, path: str, pass_on: Pass) -> Answer:
     """Do what `verb` means here, and have MLflow do it too.
 
     Args:
         verb: From the route table.
         actor: Whoever sent the request.
         body: Its JSON.
+        path: Below /mlflow, decoded; the routes of logged models name them there.
         pass_on: Sends the request to MLflow as it came, and returns the answer.
 
     Raises:
         ControlPlaneError: It is refused, with the reason.
     """
+    if verb in ON_LOGGED:
+        access.require(actor, "mlflow.write")
+        ON_LOGGED[verb](body, path)
+        return pass_on()
     if _about_a_prompt(verb, body):
         access.require(actor, "mlflow.write")
         return pass_on()
@@ -52,6 +58,7 @@ def perform(verb: Verb, *, actor: Actor, body: Body, pass_on: Pass) -> Answer:
 
 def _create_model(actor: Actor, body: Body, pass_on: Pass) -> Answer:
     name = _text(body, "name")
+    _refuse_our_tags(key for key in _tags(body) if key != TEAM_TAG)
     row = RegisteredModel.objects.select_related("team").filter(name=name).first()
     if row is not None:
         access.require(actor, "registry.version.register", team=row.team.slug)
@@ -74,6 +81,7 @@ def _edit_model(actor: Actor, body: Body, pass_on: Pass) -> Answer:
 def _tag_model(actor: Actor, body: Body, pass_on: Pass) -> Answer:
     row = selectors.model(actor, _text(body, "name"))
     access.require(actor, "registry.model.edit", team=row.team.slug)
+    _refuse_our_tags([_text(body, "key")])
     return pass_on()
 
 
@@ -86,6 +94,7 @@ def _create_version(actor: Actor, body: Body, pass_on: Pass) -> Answer:
     """
     name = _text(body, "name")
     _refuse_bad_source(_text(body, "source"))
+    _refuse_our_tags(key for key in _tags(body) if key != TEAM_TAG)
     row = _model_to_register_in(actor, name, _tags(body).get(TEAM_TAG, ""))
     give_up = time.monotonic() + PATIENCE
     while True:
@@ -136,7 +145,7 @@ def _change_tags(
     actor: Actor, body: Body, pass_on: Pass, changes: Mapping[str, str | None]
 ) -> Answer:
     model, number = _text(body, "name"), _number(body)
-    _refuse_our_tags(actor, changes)
+    _refuse_our_tags(changes)
     with transaction.atomic():
         version = selectors.version_for_update(actor, model, number)
         access.require(actor, "registry.version.edit", team=version.model.team.slug)
@@ -171,6 +180,23 @@ def _remove_alias(actor: Actor, body: Body, pass_on: Pass) -> Answer:
     return pass_on()
 
 
+def _tag_logged(body: Body, path: str) -> None:
+    _refuse_our_tags(_tags(body))
+
+
+def _untag_logged(body: Body, path: str) -> None:
+    _refuse_our_tags([path.partition("/tags/")[2]])
+
+
+def _delete_logged(body: Body, path: str) -> None:
+    kept.refuse_deleting(path)
+
+
+ON_LOGGED: dict[Verb, Callable[[Body, str], None]] = {
+    Verb.TAG_LOGGED: _tag_logged,
+    Verb.UNTAG_LOGGED: _untag_logged,
+    Verb.DELETE_LOGGED: _delete_logged,
+}
 VERBS: dict[Verb, Callable[[Actor, Body, Pass], Answer]] = {
     Verb.CREATE_MODEL: _create_model,
     Verb.EDIT_MODEL: _edit_model,
@@ -283,8 +309,8 @@ def _refuse_bad_source(source: str) -> None:
 SCHEMES = frozenset({"models", "runs", "mlflow-artifacts", "http", "https"})
 
 
-def _refuse_our_tags(actor: Actor, tags: Mapping[str, str | None]) -> None:
-    for key in tags:
+def _refuse_our_tags(keys: Iterable[str]) -> None:
+    for key in keys:
         if key.startswith(OURS):
             raise Denied(
                 f"The tag {key} is Modelyard's own.",
