@@ -22,6 +22,7 @@ app.conf.imports = ["workers.heartbeat", "workers.recovery"]
 
 app.conf.beat_schedule = {
     "sweep": {"task": "workers.sweep", "schedule": 1.0, "options": {"expires": 3}},
+    "deliver": {"task": "workers.deliver", "schedule": 1.0, "options": {"expires": 3}},
     "measure": {"task": "workers.measure", "schedule": 2.0, "options": {"expires": 3}},
     "discover": {"task": "workers.discover", "schedule": 10.0, "options": {"expires": 10}},
     "tidy": {"task": "workers.tidy", "schedule": 300.0, "options": {"expires": 300}},

@@ -8,12 +8,15 @@
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
+from django.db import connection, connections
 from django.db.models import F
 
 from controlplane.db.reconcile import Claim, Reconcilable, claim_due, claim_one
@@ -23,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 PATIENCE = 5  # unexpected failures before a row is parked
 LONGEST_PAUSE = 300  # seconds
+ROUND = timedelta(seconds=15)  # with one more pass after it, shorter than a task may take
 
 
 class Reconciler(Protocol):
@@ -45,11 +49,14 @@ class Kind:
         model: The rows.
         reconciler: Makes the reconciler; called once per process, on first use.
         lease: How long one pass may hold a row; longer than any pass takes.
+        threads: How many passes run side by side, in a sweep of their own; 0 for kinds whose
+            passes are short and run one after the other, with everybody else's.
     """
 
     model: type[Reconcilable]
     reconciler: Callable[[], Reconciler]
     lease: timedelta = timedelta(seconds=45)
+    threads: int = 0
 
 
 def sweep(kind: Kind, *, now: Callable[[], datetime], limit: int = 50) -> int:
@@ -58,6 +65,60 @@ def sweep(kind: Kind, *, now: Callable[[], datetime], limit: int = 50) -> int:
     for claim in claims:
         run_pass(kind, claim, now=now())
     return len(claims)
+
+
+def sweep_beside(name: str, kind: Kind, *, now: Callable[[], datetime]) -> int:
+    """Run passes over due rows side by side, for passes that wait for strangers.
+
+    Only one worker does it at a time, however many there are: a receiver that does not answer
+    may hold up other messages, but never a rollout. Each row is claimed by the thread that takes
+    it up, so that no lease runs out in a queue.
+
+    Args:
+        name: The kind's name, for the lock.
+        kind: One with `threads`.
+        now: The clock.
+
+    Returns:
+        How many passes there were.
+    """
+    due = kind.model._default_manager.filter(next_reconcile_at__lte=now())
+    threads = due[: kind.threads].count()
+    if not threads:
+        return 0
+    with _alone(name) as alone:
+        if not alone:
+            return 0
+        with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
+            until = now() + ROUND
+            return sum(pool.map(lambda _: _passes(kind, now, until), range(threads)))
+
+
+def _passes(kind: Kind, now: Callable[[], datetime], until: datetime) -> int:
+    """Run one pass after the other until nothing is due, or the round is over."""
+    ran = 0
+    try:
+        while now() < until and sweep(kind, now=now, limit=1):
+            ran += 1
+    finally:
+        connections.close_all()  # this thread's own
+    return ran
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[bool]:
+    """Hold the lock of a kind for a while; yields whether we got it.
+
+    PostgreSQL drops it with the connection, so a worker that is killed does not keep it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [f"sweep {name}"])
+        got = bool(cursor.fetchone()[0])
+        try:
+            yield got
+        finally:
+            if got:
+                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [f"sweep {name}"])
 
 
 def reconcile_one(kind: Kind, pk: int, *, now: datetime) -> bool:

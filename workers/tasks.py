@@ -19,7 +19,14 @@ def sweep() -> None:
     """Run a pass over every row that is due."""
     wiring.notice(CLOCK.now())
     for kind in wiring.KINDS.values():
-        loop.sweep(kind, now=CLOCK.now)
+        if not kind.threads:
+            loop.sweep(kind, now=CLOCK.now)
+
+
+@shared_task(name="workers.deliver")
+def deliver() -> None:
+    """Hand over every message that is due."""
+    loop.sweep_beside("delivery", wiring.KINDS["delivery"], now=CLOCK.now)
 
 
 @shared_task(name="workers.measure")

@@ -25,6 +25,10 @@ NOT_OURS = frozenset({"django_session", "http_storedanswer", "accounts_signinfai
 OBSERVATIONS = frozenset(
     {
         "apps.accounts.services.tokens.note_use",  # when a token was last used
+        "apps.notifications.services.outbox.send_digests",  # told of before, now by mail
+        "apps.notifications.services.outbox.tidy",  # too old to matter to anybody
+        "apps.notifications.services.reading.mark_all_read",  # one's own reading
+        "apps.notifications.services.reading.mark_read",  # one's own reading
         "apps.notifications.services.telling.notify",  # told of an act that has its own entry
         "apps.registry.services.uploads.note_received",  # how many bytes have come
     }

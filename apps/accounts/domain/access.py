@@ -73,7 +73,8 @@ TABLE: dict[str, frozenset[Role]] = {
     "releases.review": LEADS,
     "approvals.decide": JUDGES,
     "approvals.delegate": JUDGES,
-    # notifications
+    # notifications; one's own channels, and how one hears of things
+    "notifications.follow": EVERYONE,
     "notifications.channel.manage": MAKERS | LEADS,
     "notifications.delivery.replay": OPERATORS,
     # the ledger

@@ -59,8 +59,10 @@ KINDS: dict[str, Kind] = {
         Kind("gate.failed", "A gate failed", Way.DIGEST),
         Kind("alias.moved", "A protected alias was moved from outside", Way.MAIL),
         Kind("ledger.broken", "The ledger does not verify", Way.MAIL),
+        Kind("channel.broken", "A channel of yours lost a message", Way.MAIL),
     )
 }
+ABOUT_CHANNELS = "channel.broken"  # people hear of it; no channel does, least of all that one
 TEST = "channel.test"  # what the test button sends; nobody chooses it
 DIGEST = "digest"  # the daily mail; nobody chooses it
 

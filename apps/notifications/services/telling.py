@@ -16,11 +16,10 @@ from django.db.models import Q
 from apps.accounts import selectors as accounts
 from apps.accounts.models import Person
 from apps.notifications.domain.digests import next_digest
-from apps.notifications.domain.kinds import Way, way_of
+from apps.notifications.domain.kinds import ABOUT_CHANNELS, Way, way_of
 from apps.notifications.domain.message import Message
 from apps.notifications.models import Channel, Delivery, Notification, Preference
 from controlplane.db.live import announce
-from controlplane.db.nudge import nudge
 from controlplane.kernel.clock import SystemClock
 
 TITLE, BODY, DEDUPE = 200, 10_000, 150
@@ -76,16 +75,16 @@ def notify(
     )
 
 
-def send(deliveries: Iterable[Delivery]) -> list[int]:
-    """Write deliveries to the outbox, and ask for their passes; return those that are new."""
+def send(deliveries: Iterable[Delivery]) -> None:
+    """Write deliveries to the outbox, each unless it was written before.
+
+    Nobody is nudged: the workers that move traffic must not wait for strangers, so a sweep of
+    its own finds these within a second (workers/loop.py: sweep_beside).
+    """
     rows = list(deliveries)
-    Delivery.objects.bulk_create(rows, ignore_conflicts=True)
-    fresh = _inserted(Delivery, [row.public_id for row in rows])
-    for pk in fresh.values():
-        nudge("delivery", pk)
-    if fresh:
+    if rows:
+        Delivery.objects.bulk_create(rows, ignore_conflicts=True)
         announce("deliveries")
-    return list(fresh.values())
 
 
 def mail_is_set_up() -> bool:
@@ -115,19 +114,17 @@ def _tell_people(
         for person in people
     ]
     Notification.objects.bulk_create(rows, ignore_conflicts=True)
-    fresh = _inserted(Notification, [row.public_id for row in rows])
+    fresh = _inserted([row.public_id for row in rows])
     told = [row.person for row in rows if row.public_id in fresh]
     for person in told:
         announce(f"person/{person.pk}", hint="inbox")
     return told
 
 
-def _inserted(model: Any, public_ids: Sequence[str]) -> dict[str, int]:
+def _inserted(public_ids: Sequence[str]) -> set[str]:
     """Return the rows that were written by us, and not by an earlier call with the same key."""
-    if not public_ids:
-        return {}
-    rows = model.objects.filter(public_id__in=public_ids).order_by("pk")
-    return dict(rows.values_list("public_id", "pk"))
+    rows = Notification.objects.filter(public_id__in=public_ids)
+    return set(rows.values_list("public_id", flat=True))
 
 
 def _channels(
@@ -137,6 +134,8 @@ def _channels(
 
     A team's channels on call are told of what is on call, and of what they subscribed to.
     """
+    if kind == ABOUT_CHANNELS:
+        return []
     wanted = Q(kinds=[]) | Q(kinds__contains=[kind])
     told = wanted & (Q(person__in=people) | Q(team__in=teams))
     if on_call_of is not None:
