@@ -273,7 +273,7 @@ def _end_request(at: Standing, reason: str) -> None:
 
 
 def _close(at: Standing) -> None:
-    if at.row.checklist is not None:
+    if at.row.checklist is not None and at.row.checklist.closed_at is None:
         gates.close_checklist(actor=ACTOR, checklist=at.row.checklist)
 
 

@@ -293,4 +293,3 @@ def back(house: Governed, who: str) -> Release:
         actor=house.actor(who), model=house.model.name, environment=governed.WHERE,
         reason="It declines everybody.",
     )  # fmt: skip
-
