@@ -216,6 +216,31 @@ def segments(states: Sequence[str], label: str = "") -> SafeString:
 
 
 @register.simple_tag
+def interval(low: float, point: float, high: float, tone: str = "", label: str = "") -> SafeString:
+    """Return a difference with its interval, around a dashed zero in the middle.
+
+    Args:
+        low: The lower end.
+        point: The difference.
+        high: The upper end.
+        tone: "better", "worse" or anything else for neither.
+        label: The interval in words.
+    """
+    reach = max(abs(low), abs(high)) * 1.25 or 1.0
+    places = [f"{50 + value / reach * 50:.1f}%" for value in (low, high, point)]
+    named = {"better": "good", "worse": "bad"}.get(tone, "idle")
+    return format_html(
+        '<svg class="interval" data-tone="{}" role="img" aria-label="{}">'
+        '<line class="interval-zero" x1="50%" x2="50%" y1="0" y2="100%"/>'
+        '<line class="interval-range" x1="{}" x2="{}" y1="50%" y2="50%"/>'
+        '<circle class="interval-point" cx="{}" cy="50%" r="4"/></svg>',
+        named,
+        label or f"{rounded(low)} to {rounded(high)}",
+        *places,
+    )
+
+
+@register.simple_tag
 def ago(when: datetime | None, now: datetime | None = None) -> SafeString:
     """Return how long ago it was, with the full time on hover and for machines."""
     if when is None:

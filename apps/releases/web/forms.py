@@ -1,0 +1,124 @@
+"""Forms of releases. They parse; the services decide."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import forms
+
+from apps.builds.models import Variant
+from apps.gates.domain.policy import PolicyDocument
+from apps.releases.models import Release
+from controlplane.kernel.figures import rounded, sized
+
+STRATEGIES = {"all_at_once": "All at once, after golden requests are answered"}
+MOST_SETTINGS = 30
+
+
+class SettingsField(forms.CharField):
+    """Settings of the runtime, one "name = whole number" a line."""
+
+    widget = forms.Textarea(attrs={"rows": 2})
+
+    def clean(self, value: Any) -> dict[str, int]:
+        """Return the settings.
+
+        Raises:
+            ValidationError: A line is none.
+        """
+        found: dict[str, int] = {}
+        for line in str(super().clean(value) or "").splitlines()[:MOST_SETTINGS]:
+            name, _, number = (part.strip() for part in line.partition("="))
+            if not line.strip():
+                continue
+            if not name or not (number.isascii() and number.isdigit() and len(number) < 10):
+                raise forms.ValidationError(f"“{line.strip()[:60]}” is not “name = whole number”.")
+            found[name] = int(number)
+        return found
+
+
+class ReleaseForm(forms.Form):
+    """What is to be served, and why."""
+
+    variant = forms.ChoiceField(required=False, widget=forms.RadioSelect, label="Variant")
+    runtime = forms.ChoiceField(required=False, label="Runtime")
+    replicas = forms.IntegerField(required=False, min_value=1, max_value=1000, label="Replicas")
+    configuration = SettingsField(
+        required=False,
+        max_length=2000,
+        label="Settings of the runtime",
+        help_text="One a line, such as “intra_op_threads = 4”.",
+    )
+    strategy = forms.ChoiceField(required=False, label="How traffic moves")
+    summary = forms.CharField(
+        required=False,
+        max_length=10_000,
+        label="Why",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="What is better, and what a reviewer should look at. Markdown.",
+    )
+
+    def __init__(
+        self, *args: Any, variants: Sequence[Variant], rules: PolicyDocument | None, **more: Any
+    ) -> None:
+        """Offer what the version has, and what the policy allows."""
+        super().__init__(*args, **more)
+        self.variants = {v.kind: v for v in variants}
+        fastest = "The fastest that passed its proof"
+        runtimes = sorted({str(r) for v in variants for r in v.runtimes})
+        kinds = rules.strategies if rules else tuple(STRATEGIES)
+        self._offer("variant", [("", fastest), *((v.kind, v.kind) for v in variants)])
+        self._offer("runtime", [("", "the best one for the variant"), *((r, r) for r in runtimes)])
+        self._offer("strategy", [(k, STRATEGIES.get(k, k)) for k in kinds])
+
+    def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  declared so above
+        field.choices = list(choices)
+
+    def words(self) -> list[tuple[str, str, str, bool]]:
+        """Return the variants as value, name, numbers, and whether it is chosen."""
+        chosen = self["variant"].value() or ""
+        best = ("", "The fastest that passed", "chosen when the build has ended", not chosen)
+        return [best, *((v.kind, v.kind, numbers(v), chosen == v.kind) for v in self._variants())]
+
+    def wanted(self) -> dict[str, Any]:
+        """Return what the service takes, once the form is clean."""
+        told = self.cleaned_data
+        return {
+            "variant": told["variant"],
+            "runtime": told["runtime"],
+            "replicas": told["replicas"],
+            "configuration": told["configuration"],
+            "strategy": {"kind": told["strategy"]} if told["strategy"] else None,
+            "summary": told["summary"],
+        }
+
+    def _variants(self) -> list[Variant]:
+        return list(self.variants.values())
+
+
+def initial_of(row: Release) -> Mapping[str, Any]:
+    """Return what a release says now."""
+    settings = "\n".join(f"{name} = {value}" for name, value in sorted(row.configuration.items()))
+    return {
+        "variant": row.variant_kind,
+        "runtime": row.runtime,
+        "replicas": row.replicas,
+        "configuration": settings,
+        "strategy": row.strategy.get("kind", ""),
+        "summary": row.summary,
+    }
+
+
+def numbers(variant: Variant) -> str:
+    """Return a variant's numbers, to choose by."""
+    parts = [sized(variant.size)]
+    if variant.p95_ms is not None:
+        parts.append(f"p95 {rounded(variant.p95_ms)} ms")
+    if variant.verdict == "too_lossy":
+        parts.append("too lossy: it cannot be released")
+    elif variant.kind == "native":
+        parts.append("the original")
+    elif variant.max_difference is not None:
+        parts.append(f"differs by {rounded(variant.max_difference, 2)}")
+    return ", ".join(parts)
