@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -60,12 +60,14 @@ def whole(
     Before the first event stands the checkpoint that it follows, where there is one.
     """
     end = sealing.head().position if last is None else last
-    yield from _framed(signer, at, None, lambda tally: _chain(tally, first, end))
+    seals = Seal.objects.filter(position__gte=first, position__lte=end).order_by("position")
+    begin = seals.values_list("position", flat=True).first()
+    yield from _framed(signer, at, None, begin, lambda tally: _chain(tally, first, end))
 
 
 def selection(*, signer: Signer, at: datetime, search: Search) -> Iterator[bytes]:
     """Yield the lines of what `search` finds, oldest first; what is not sealed yet comes last."""
-    yield from _framed(signer, at, search.words(), lambda tally: _selected(tally, search))
+    yield from _framed(signer, at, search.words(), None, lambda tally: _selected(tally, search))
 
 
 def table(*, search: Search) -> Iterator[bytes]:
@@ -78,9 +80,21 @@ def table(*, search: Search) -> Iterator[bytes]:
         yield _row([_cell(values[name]) for name in COLUMNS])
 
 
-def _framed(signer: Signer, at: datetime, selected: Any, body: Any) -> Iterator[bytes]:
+def _framed(
+    signer: Signer,
+    at: datetime,
+    selected: dict[str, str] | None,
+    first: int | None,
+    body: Callable[[_Tally], Iterator[bytes]],
+) -> Iterator[bytes]:
     tally, name = _Tally(), secrets.token_hex(8)
-    head = {"at": chain.moment(at), "format": FORMAT, "id": name, "selection": selected}
+    head = {
+        "at": chain.moment(at),
+        "first": first,
+        "format": FORMAT,
+        "id": name,
+        "selection": selected,
+    }
     yield tally.add(signer.line("export", head))
     yield from body(tally)
     end = {
