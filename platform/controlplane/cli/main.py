@@ -14,12 +14,15 @@ from typing import Any
 
 import click
 
+from controlplane.cli.bundles import bundle
 from controlplane.cli.client import Client, Problem, Unreachable
+from controlplane.cli.ledger import audit
 from controlplane.cli.output import note, show
 
 BUILD_ENDS = {"succeeded", "failed", "cancelled"}
 REVISION_ENDS = {"live", "failed", "retired"}
 LATE, REFUSED = 3, 1
+OFFLINE = {"audit", "bundle"}  # need files and keys only
 
 
 def speaking(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,9 +52,13 @@ def speaking(command: Callable[..., None]) -> Callable[..., None]:
 @click.pass_context
 def main(context: click.Context, url: str, token: str, as_json: bool) -> None:
     """Take a trained model from registered to serving."""
-    if not token:
+    if not token and context.invoked_subcommand not in OFFLINE:
         raise click.UsageError(f"No token: create one at {url}/tokens and set MODELYARD_TOKEN.")
     context.obj = {"client": Client(url, token), "json": as_json}
+
+
+main.add_command(audit)
+main.add_command(bundle)
 
 
 @main.command()

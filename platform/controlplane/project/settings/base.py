@@ -150,6 +150,9 @@ ENDPOINT_KEYS = ENV.home / "secrets" / "endpoint-keys"
 LEDGER_KEY = ENV.home / "secrets" / "ledger-key"
 LEDGER_FOLDER = ENV.home / "ledger"
 AUDIT_DAYS = ENV.audit_days
+# Signs bundles for people outside; the signer is a name, so that only who signs loads it.
+BUNDLE_KEY = ENV.home / "secrets" / "bundle-key"
+BUNDLE_SIGNER = "controlplane.drivers.signing.bundles.pack"
 # The web calls an endpoint as any of its callers would, for the form to try it. A name, so that
 # no app imports a driver. See docs/decisions/0011-trying-an-endpoint.md.
 PREDICTOR = "controlplane.drivers.envoy.predictor.EnvoyPredictor"

@@ -1,0 +1,1 @@
+"""Signing of files for people outside: OpenSSF model signing."""
