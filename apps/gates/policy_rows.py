@@ -35,8 +35,11 @@ def policy_in_force(environment: Environment, risk_tier: str) -> Policy:
 def policy_shown(environment: Environment, risk_tier: str) -> Policy:
     """Return the policy in force without writing one: number 0 is the default, not on record."""
     found = latest(environment, risk_tier)
-    if found is not None:
-        return found
+    return found if found is not None else default_shown(environment, risk_tier)
+
+
+def default_shown(environment: Environment, risk_tier: str) -> Policy:
+    """Return the default as a policy that is not on record, number 0."""
     return Policy(
         environment=environment,
         risk_tier=risk_tier,

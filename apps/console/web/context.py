@@ -21,7 +21,15 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "",
         (("Home", "/"), ("Models", "/models"), ("Builds", "/builds"), ("Endpoints", "/endpoints")),
     ),
-    ("Keep it running", (("Audit", "/audit"), ("People", "/people"), ("Tokens", "/tokens"))),
+    (
+        "Keep it running",
+        (
+            ("Policies", "/policies"),
+            ("Audit", "/audit"),
+            ("People", "/people"),
+            ("Tokens", "/tokens"),
+        ),
+    ),
 )
 
 

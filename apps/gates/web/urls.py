@@ -1,5 +1,10 @@
-"""Addresses."""
+"""Page addresses of policies and of readiness."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from apps.gates.web import policies
+
+urlpatterns: list[URLPattern] = [
+    path("policies", policies.policy_list, name="policies"),
+    path("policies/<str:environment>/<str:tier>", policies.policy, name="policy"),
+]
