@@ -82,15 +82,16 @@ def calendars(actor: Actor, environment: Environment, kind: Kind) -> QuerySet[Ca
     return Calendar.objects.filter(environment=environment, kind=kind).order_by("-ended_at", "-id")
 
 
-def calendar_of(environment: Environment, kind: Kind, public_id: str) -> Calendar:
-    """Return one freeze or window of an environment.
+def calendar_of(
+    environment: Environment, kind: Kind, public_id: str, *, lock: bool = False
+) -> Calendar:
+    """Return one freeze or window of an environment, locked for a change if asked.
 
     Raises:
         Missing: There is none with that id; the code is `environments.no_such_calendar`.
     """
-    found = Calendar.objects.filter(
-        environment=environment, kind=kind, public_id=public_id
-    ).first()
+    rows = Calendar.objects.filter(environment=environment, kind=kind, public_id=public_id)
+    found = (rows.select_for_update() if lock else rows).first()
     if found is None:
         raise Missing(
             f"There is no {kind} {public_id[:20]} in {environment.slug}.",

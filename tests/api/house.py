@@ -7,7 +7,7 @@ from datetime import timedelta
 from apps.accounts.models import Person
 from apps.builds.models import Build
 from apps.endpoints.models import Endpoint, EndpointKey
-from apps.environments.models import Environment
+from apps.environments.models import Calendar, Environment
 from apps.registry.models import Alias, Upload
 from controlplane.kernel.clock import SystemClock
 from tests import factories
@@ -50,6 +50,12 @@ def build() -> House:
     dev = Environment.objects.get(slug=ENVIRONMENT)
     endpoint = Endpoint.objects.create(model=model, environment=dev, name=model.name)
     key = EndpointKey.objects.create(endpoint=endpoint, name=MARK, created_by="x")
+    freeze, window = (
+        Calendar.objects.create(
+            environment=dev, kind=kind, title="A calendar", starts_at=SystemClock().now() + ahead
+        )
+        for kind, ahead in (("freeze", timedelta(days=99)), ("window", timedelta(days=-99)))
+    )
     factories.person(role="admin")  # so that nobody in the test is the last admin
     somebody = factories.person(username="somebody")
     grant = factories.grant(person=somebody, team=team, environment=ENVIRONMENT)
@@ -70,6 +76,8 @@ def build() -> House:
             "slug": ENVIRONMENT,
             "username": somebody.username,
             "grant_id": grant.public_id,
+            "freeze_id": freeze.public_id,
+            "window_id": window.public_id,
             "token_id": factories.token(owner=somebody)[0].public_id,
         }
     )

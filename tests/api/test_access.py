@@ -69,7 +69,11 @@ def act(verb: str, within: str = "team", **body: Any) -> dict[str, Rule]:
 
 MODEL, VERSION = "models/<str:name>", "models/<str:name>/versions/<int:number>"
 BUILD, ENDPOINT = "builds/<str:build_id>", "endpoints/<str:endpoint_id>"
-WHERE = "team, environment"
+PLACE = "environments/<str:slug>"
+WHERE, ALL_TEAMS = "team, environment", "everywhere, environment"
+FAR = "2030-01-01T00:00:00Z"
+WEEKLY = {"days": ["mon"], "start": "09:00", "end": "16:00"}
+OBJECTIVE = {"latency_ms": 50.0, "expected_peak_rps": 20.0}
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}
 EDIT_MODEL = {
     "team": TEAM, "risk_tier": "low", "task": "t", "description": "d", "card": "c",
@@ -95,7 +99,18 @@ API: dict[str, dict[str, Rule]] = {
     "environments": read("environments"),
     "environments/<str:slug>": read("environments")
     | {"PATCH": Rule("environments.edit", "everywhere, environment", {"title": "T"})},
+    f"{PLACE}/opening": read("environments"),
+    f"{PLACE}/freezes": read("environments")
+    | act("environments.freeze", ALL_TEAMS, title="t", reason="r", starts_at=FAR),
+    f"{PLACE}/freezes/<str:freeze_id>": read("environments")
+    | {"DELETE": Rule("environments.freeze", ALL_TEAMS, {"reason": "r"})},
+    f"{PLACE}/windows": read("environments")
+    | act("environments.freeze", ALL_TEAMS, title="t", weekly=WEEKLY),
+    f"{PLACE}/windows/<str:window_id>": read("environments")
+    | {"DELETE": Rule("environments.freeze", ALL_TEAMS, {"reason": "r"})},
     "models": read("registry") | act("registry.model.create", name="fresh", team=TEAM),
+    f"{MODEL}/objectives/<str:environment>": read("slos", "team")
+    | {"PUT": Rule("slos.objective.edit", WHERE, OBJECTIVE)},
     MODEL: read("registry", "team")
     | {"PATCH": Rule("registry.model.edit", "team", {"task": "t"})},
     f"{MODEL}/archive": act("registry.model.archive"),

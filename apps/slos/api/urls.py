@@ -1,5 +1,13 @@
-"""Addresses."""
+"""REST addresses of objectives."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern] = []
+from apps.slos.api import views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path(
+        "models/<str:name>/objectives/<str:environment>",
+        views.ObjectiveDetail.as_view(),
+        name="api-objective",
+    ),
+]
