@@ -18,13 +18,15 @@ from controlplane.project import checks
 app = Celery("modelyard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["workers"], related_name="tasks")
-app.conf.imports = ["workers.heartbeat", "workers.recovery"]
+app.conf.imports = ["workers.heartbeat", "workers.ledger", "workers.recovery"]
 
 app.conf.beat_schedule = {
     "sweep": {"task": "workers.sweep", "schedule": 1.0, "options": {"expires": 3}},
     "deliver": {"task": "workers.deliver", "schedule": 1.0, "options": {"expires": 3}},
+    "seal": {"task": "workers.seal", "schedule": 1.0, "options": {"expires": 3}},
     "measure": {"task": "workers.measure", "schedule": 2.0, "options": {"expires": 3}},
     "discover": {"task": "workers.discover", "schedule": 10.0, "options": {"expires": 10}},
+    "ledger": {"task": "workers.keep_ledger", "schedule": 60.0, "options": {"expires": 60}},
     "tidy": {"task": "workers.tidy", "schedule": 300.0, "options": {"expires": 300}},
 }
 

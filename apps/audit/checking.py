@@ -84,11 +84,12 @@ def _check_slice(seen: SelfCheck, pems: list[bytes], now: datetime) -> None:
     through = link.position
     for _ in range(SLICE // CHUNK):
         seals = list(Seal.objects.filter(position__gt=through).order_by("position")[:CHUNK])
-        if not seals:
-            seen.through, seen.whole_at = 0, now
-            return
-        link = _check_chunk(link, seals, keys)
+        if seals:
+            link = _check_chunk(link, seals, keys)
         through = link.position
+        if len(seals) < CHUNK:
+            through, seen.whole_at = 0, now
+            break
     seen.through = through
 
 
