@@ -15,6 +15,10 @@ from apps.builds.tidying import tidy_jobs
 from apps.endpoints.domain import runtimes
 from apps.endpoints.models import Endpoint
 from apps.endpoints.reconcile import EndpointReconciler, Watch
+from apps.gates import selectors as gates
+from apps.gates.models import Checklist
+from apps.gates.programs.subject import World
+from apps.gates.reconcile import ChecklistReconciler, tidy_load_tests
 from apps.monitoring import reconcile as monitoring
 from apps.notifications import services as notifications
 from apps.notifications.domain.kinds import Transport
@@ -33,6 +37,7 @@ from apps.rollouts.reconcile import RolloutReconciler
 from controlplane.drivers.envoy.router import EnvoyRouter
 from controlplane.drivers.envoy.stats import EnvoyMeter
 from controlplane.drivers.local.jobs import LocalBundles, LocalJobs
+from controlplane.drivers.local.load import LocalLoad
 from controlplane.drivers.local.servers import LocalServers
 from controlplane.drivers.local.supervisor import Supervisor
 from controlplane.drivers.mlflow.store import MlflowStore
@@ -40,6 +45,7 @@ from controlplane.drivers.notices.mail import MailSender
 from controlplane.drivers.notices.services import AppriseSender
 from controlplane.drivers.notices.webhook import WebhookSender
 from controlplane.drivers.oci.layout import OciLayout
+from controlplane.drivers.oci.reading import BundleReader
 from controlplane.http import idempotency
 from controlplane.kernel.errors import Transient
 from workers.loop import Kind
@@ -113,6 +119,19 @@ def endpoint_reconciler() -> EndpointReconciler:
 
 
 @cache
+def load_tests() -> LocalLoad:
+    """Return what runs load tests."""
+    return LocalLoad(settings.HOME, instance=settings.INSTANCE)
+
+
+@cache
+def checklist_reconciler() -> ChecklistReconciler:
+    """Return what keeps checklists current."""
+    world = World(bundles=BundleReader(OciLayout(settings.BUNDLE_ROOT)), servers=model_servers())
+    return ChecklistReconciler(world, load_tests())
+
+
+@cache
 def traffic_measurer() -> monitoring.Measurer:
     """Return what reads the proxy's statistics."""
     return monitoring.Measurer(EnvoyMeter(admin=settings.ENV.envoy_admin))
@@ -134,6 +153,7 @@ KINDS: dict[str, Kind] = {
     "endpoint": Kind(Endpoint, endpoint_reconciler),
     "version": Kind(ModelVersion, version_reconciler, lease=timedelta(minutes=2)),
     "build": Kind(Build, build_reconciler),
+    "checklist": Kind(Checklist, checklist_reconciler, lease=timedelta(minutes=2)),
     "release": Kind(Release, ReleaseReconciler),
     "rollout": Kind(Rollout, RolloutReconciler),
     "delivery": Kind(Delivery, delivery_reconciler, threads=8),
@@ -167,7 +187,8 @@ def tidy(now: datetime) -> None:
     tidy_jobs(build_jobs(), now=now)
     registry.drop_expired(now=now)
     if now.minute < 5:  # once an hour: it looks at every blob
-        blobs.drop_unused(now=now)
+        blobs.drop_unused(now=now, named=gates.kept_files())
+        tidy_load_tests(load_tests())
     monitoring.tidy(now)
     accounts.tidy(now)
     notifications.tidy(now=now)

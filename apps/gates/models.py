@@ -141,7 +141,9 @@ class GateResult(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)  # from then on the finding is too old
     due_at = models.DateTimeField(null=True, blank=True)  # when to look again; null: when asked
     state_since = models.DateTimeField()
-    handle = models.CharField(max_length=200, blank=True)  # the driver's name for a running probe
+    asked_at = models.DateTimeField(null=True, blank=True)  # only what was found since counts
+    handle = models.CharField(max_length=200, blank=True)  # the driver's name for a running test
+    runs = models.PositiveIntegerField(default=0)  # tests that ended; part of the next one's name
 
     class Meta:
         """Rules that hold whoever writes the row."""

@@ -202,6 +202,12 @@ def evidence_row(actor: Actor, public_id: str) -> Evidence:
     return found
 
 
+def kept_files() -> set[str]:
+    """Return the sha256 of every file that evidence names."""
+    rows = Evidence.objects.exclude(files=[]).values_list("files", flat=True)
+    return {str(entry["sha256"]) for files in rows for entry in files}
+
+
 def waivers(actor: Actor, *, model: str = "", in_force: bool = False) -> QuerySet[Waiver]:
     """Return waivers of the models that `actor` may see, newest first."""
     access.require(actor, "gates.read")
@@ -254,7 +260,7 @@ def excuse(waiver: Waiver | None) -> Excuse | None:
 
 def _gate_view(row: GateResult, now: datetime) -> GateView:
     told = catalogue.CATALOGUE.get(row.gate) or _forgotten(row.gate)
-    state = _state(row, now)
+    state = state_of(row, now)
     waived = state is GateState.WAIVED
     stale = state is GateState.UNKNOWN and row.verdict == Verdict.PASSED
     return GateView(
@@ -276,7 +282,7 @@ def _gate_view(row: GateResult, now: datetime) -> GateView:
     )
 
 
-def _state(row: GateResult, now: datetime) -> GateState:
+def state_of(row: GateResult, now: datetime) -> GateState:
     """Return the state at `now`, which may be past what the row was last judged at."""
     if row.state == GateState.PENDING and not row.verdict:
         return GateState.PENDING

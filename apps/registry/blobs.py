@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -198,11 +198,18 @@ def materialise(files: list[FileEntry], target: Path) -> None:
         write_to(file.sha256, target / file.path)
 
 
-def drop_unused(*, now: datetime, after: timedelta = timedelta(hours=24)) -> int:
+def drop_unused(
+    *, now: datetime, named: Collection[str] = (), after: timedelta = timedelta(hours=24)
+) -> int:
     """Delete blobs that nothing names and that have lain so for `after`; return how many.
 
     Versions and finished uploads name blobs. A registration puts its blobs before its rows, so
     young blobs are left alone.
+
+    Args:
+        now: The time.
+        named: The sha256 of blobs that others name: apps above this one keep files here too.
+        after: How old a blob must be.
     """
     store = _store()
     names = [name for name in _every_name(store) if store.get_modified_time(name) < now - after]
@@ -213,6 +220,7 @@ def drop_unused(*, now: datetime, after: timedelta = timedelta(hours=24)) -> int
     )
     uploads = Upload.objects.filter(state=UploadState.COMPLETE).values_list("facts", flat=True)
     used |= {entry["sha256"] for facts in uploads for entry in facts.get("files", [])}
+    used |= set(named)
     unused = [name for name in names if _digest(name) not in used]
     for name in unused:
         store.delete(name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from apps.gates.domain import quality
 from controlplane.kernel.errors import Invalid
 
 
@@ -51,6 +52,9 @@ class Gate:
         max_age: How old a finding may be where the policy does not say.
         look_again: How soon to look again while it is not passed; None when only new evidence or
             a person's request can change it.
+        sent: What evidence from a pipeline must hold, as JSON; "" where none is taken, because
+            Modelyard looks by itself.
+        people: Whether a person's word is taken as well.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Gate:
     scope: Scope = Scope.BYTES
     max_age: timedelta = timedelta(days=30)
     look_again: timedelta | None = None
+    sent: str = ""
+    people: bool = False
 
 
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -101,6 +107,7 @@ _GATES = (
         "The licence of every package in the lock file against the policy's list.",
         "Have CI send the licences as evidence, or replace the package.",
         kind=Kind.CI,
+        sent='{"licences": {"numpy": "BSD-3-Clause"}}',
     ),
     Gate(
         "signature.present", "Inputs and outputs are declared",
@@ -115,6 +122,8 @@ _GATES = (
         "Inputs and outputs against the version that is live in the environment.",
         "Keep the signature, or name every consumer and when it was told, as evidence.",
         scope=Scope.PLACE, max_age=_DAY, look_again=5 * _MINUTE,
+        sent='{"live_version": 41, "consumers": [{"name": "checkout", "told_at": "2026-11-01"}]}',
+        people=True,
     ),
     Gate(
         "variant.parity", "The variant answers as the original does",
@@ -130,6 +139,7 @@ _GATES = (
         "slices.",
         "Have CI send each metric with its interval, the baseline and the slices.",
         kind=Kind.CI, scope=Scope.PLACE,
+        sent=quality.EXAMPLE,
     ),
     Gate(
         "quality.finite", "No answer is NaN or infinite",
@@ -173,6 +183,7 @@ _GATES = (
         "When the model was trained and when its data ends, against the policy's limits.",
         "Train it again on recent data, or register when it was trained.",
         scope=Scope.PLACE, max_age=_DAY, look_again=10 * _MINUTE,
+        sent='{"data_until": "2026-10-31T00:00:00Z"}',
     ),
     Gate(
         "card.complete", "The model card is complete",
@@ -201,6 +212,7 @@ _GATES = (
         "The last time this model was rolled back in an environment that is not protected.",
         "Rehearse it outside production, and have CI send the seconds it took.",
         kind=Kind.LATER,
+        sent='{"seconds": 4.2, "environment": "staging"}',
     ),
     Gate(
         "monitoring.proven", "An injected fault raised its alert",
@@ -208,6 +220,7 @@ _GATES = (
         "A fault made on purpose outside production, and the alert that came of it.",
         "Inject one, and have CI send when the alert arrived.",
         kind=Kind.LATER,
+        sent='{"fault": "500s", "alert": "HighErrorRate", "seconds": 38}',
     ),
     Gate(
         "runbook.fresh", "A runbook is there and its checks run",
@@ -215,6 +228,7 @@ _GATES = (
         "Whether the model has a runbook whose checks ran within the limit.",
         "Write one, run its checks, and have CI send the result.",
         kind=Kind.LATER,
+        sent='{"checks": 7, "ran_at": "2026-11-01T09:00:00Z"}',
     ),
     Gate(
         "data.skew", "Training and serving compute the same features",
@@ -222,6 +236,7 @@ _GATES = (
         "Features as they were logged when serving against those of the training set.",
         "Compare them in CI and send the share that differs.",
         kind=Kind.LATER,
+        sent='{"rows": 10000, "differing": 0.0004}',
     ),
     Gate(
         "drift.baseline", "There is a baseline to measure drift against",
@@ -229,6 +244,7 @@ _GATES = (
         "Whether the distributions of inputs and predictions at training time are kept.",
         "Have CI send the profile of the training set.",
         kind=Kind.LATER,
+        sent='{"rows": 100000, "features": 30}',
     ),
     Gate(
         "score.minimum", "The ML Test Score is high enough",

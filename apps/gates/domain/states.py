@@ -41,3 +41,16 @@ GATE = StateMachine(
         M.ASK_AGAIN: (from_any(S), S.PENDING),
     },
 )
+
+
+def moves(state: GateState, target: GateState) -> list[GateMove]:
+    """Return the moves that lead from one state to another; none where nothing changes.
+
+    What is passed needs no waiver, so it is lost before it can be waived.
+    """
+    if state is target:
+        return []
+    last = next(move for move, (_, after) in GATE.table.items() if after is target)
+    if last in GATE.moves_from(state):
+        return [last]
+    return [GateMove.LOSE, last]

@@ -132,8 +132,10 @@ def wake_checklists(*, environment_id: int, risk_tier: str) -> None:
 
 
 def wake(pks: Sequence[int], now: datetime) -> None:
-    """Make checklists due; whoever holds one finishes its pass first."""
-    Checklist.objects.filter(pk__in=pks, closed_at=None).update(next_reconcile_at=now)
+    """Make checklists due, taking each from a worker that holds it: its pass would not know."""
+    Checklist.objects.filter(pk__in=pks, closed_at=None).update(
+        next_reconcile_at=now, lease_token=None, lease_expires_at=None
+    )
     for pk in pks:
         nudge(KIND, pk)
 
