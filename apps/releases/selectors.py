@@ -86,6 +86,16 @@ def release(actor: Actor, number: int) -> Release:
     return row
 
 
+def comments(actor: Actor, number: int) -> QuerySet[Comment]:
+    """Return what was said about a release, oldest first.
+
+    Raises:
+        Missing: There is none of that number, or the actor may not see it.
+    """
+    row = release(actor, number)
+    return Comment.objects.select_related("answers").filter(release=row).order_by("id")
+
+
 def of_version(version_id: int, *, limit: int = 20) -> list[Release]:
     """Return the releases of a version, newest first; the caller may see the version."""
     rows = Release.objects.select_related("environment", "variant", "rollout", "version__model")

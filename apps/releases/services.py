@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from apps.accounts.domain import access
+from apps.approvals import selectors as approved
 from apps.approvals import services as approvals
 from apps.approvals.domain.quorum import Kind
 from apps.audit import services as audit
@@ -203,7 +204,7 @@ def take_back(*, actor: Actor, number: int, reason: str = "") -> Release:
         Missing: There is no such release, or the actor has decided nothing.
         Conflict: It has begun to move traffic, or has ended.
     """
-    seen = selectors.release(actor, number)
+    seen = _allowed_to_decide(actor, number)
     with commanding(Release, seen.pk, now=SystemClock().now()) as row:
         _refuse_moving(row)
         if row.request is None:
@@ -256,6 +257,8 @@ def promote(
         Conflict: It is the release's own environment; and as `propose`.
     """
     source = selectors.release(actor, number)
+    team = source.version.model.team.slug
+    access.require(actor, "releases.propose", team=team, environment=environment)
     if environment == source.environment.slug:
         raise Conflict(
             f"R-{number} is a release to {environment} already.",
@@ -378,7 +381,7 @@ def roll_back(
 def _decide(actor: Actor, number: int, kind: Kind, digest: str, reason: str) -> Release:
     """Decide, with the release locked: a worker in the middle of a pass writes nothing."""
     with transaction.atomic():
-        seen = selectors.release(actor, number)
+        seen = _allowed_to_decide(actor, number)
         now = SystemClock().now()
         with commanding(Release, seen.pk, now=now) as row:
             if row.request is None or row.state not in (
@@ -394,6 +397,16 @@ def _decide(actor: Actor, number: int, kind: Kind, digest: str, reason: str) -> 
             telling.decided(row, kind, actor.name, reason)
         _changed(row)
     return selectors.release(actor, number)
+
+
+def _allowed_to_decide(actor: Actor, number: int) -> Release:
+    """Return the release, for somebody who may decide, or stands in for somebody who may."""
+    row = selectors.release(actor, number)
+    now = SystemClock().now()
+    if actor.person_id is None or not approved.stood_in_for(actor.person_id, now=now):
+        team, slug = row.version.model.team.slug, row.environment.slug
+        access.require(actor, "approvals.decide", team=team, environment=slug)
+    return row
 
 
 def _refuse_stale(at: standing.Standing, digest: str) -> None:

@@ -4,11 +4,15 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-from apps.accounts.models import Person
+from apps.accounts.models import Person, Team
+from apps.approvals.models import Delegation
 from apps.builds.models import Build
 from apps.endpoints.models import Endpoint, EndpointKey
 from apps.environments.models import Calendar, Environment
+from apps.notifications.domain.message import Message
+from apps.notifications.models import Channel, Delivery, Notification
 from apps.registry.models import Alias, Upload
+from apps.releases.models import Comment, Release
 from controlplane.kernel.clock import SystemClock
 from tests import factories
 
@@ -29,6 +33,8 @@ class House:
             values["token_id"] = factories.token(owner=person)[0].public_id
         if person is not None and "<str:upload_id>" in address:
             values["upload_id"] = an_upload(person).public_id
+        if person is not None and "<str:notification_id>" in address:
+            values["notification_id"] = a_notification(person).public_id
         if address.startswith("endpoints/<str:environment>"):
             values["name"] = "a-model"
         return "/" + re.sub(r"<\w+:(\w+)>", lambda found: values[found[1]], address)
@@ -37,6 +43,23 @@ class House:
 def an_upload(person: Person | None) -> Upload:
     later = SystemClock().now() + timedelta(days=1)
     return Upload.objects.create(owner=person, filename="m.onnx", size=3, expires_at=later)
+
+
+def a_notification(person: Person) -> Notification:
+    return Notification.objects.create(
+        person=person, kind="release.live", title=MARK, link="/releases/1"
+    )
+
+
+def a_channel(team: Team) -> Channel:
+    made = Channel.objects.create(
+        name=MARK, team=team, transport="webhook", target="sealed", secret="sealed", shown="x"
+    )
+    message = Message("release.live", MARK, "", "/releases/1", False, "2026-01-01T00:00:00+00:00")
+    Delivery.objects.create(
+        channel=made, kind=message.kind, payload=message.as_payload(), state="dead"
+    )
+    return made
 
 
 def build() -> House:
@@ -56,11 +79,26 @@ def build() -> House:
         )
         for kind, ahead in (("freeze", timedelta(days=99)), ("window", timedelta(days=-99)))
     )
+    a_release = Release.objects.create(
+        number=1, version=version, environment=dev, strategy={"kind": "all_at_once"},
+        state_since=SystemClock().now(), summary=MARK, proposed_by="factory",
+        expires_at=SystemClock().now() + timedelta(days=9),
+    )  # fmt: skip
+    Comment.objects.create(release=a_release, by="factory", text=MARK)
     factories.person(role="admin")  # so that nobody in the test is the last admin
     somebody = factories.person(username="somebody")
     grant = factories.grant(person=somebody, team=team, environment=ENVIRONMENT)
+    delegation = Delegation.objects.create(
+        person=somebody, substitute=factories.person(), starts_at=SystemClock().now(),
+        ends_at=SystemClock().now() + timedelta(days=9),
+    )  # fmt: skip
+    channel = a_channel(team)
     return House(
         {
+            "channel_id": channel.public_id,
+            "delivery_id": channel.deliveries.get().public_id,
+            "notification_id": a_notification(somebody).public_id,
+            "delegation_id": delegation.public_id,
             "name": model.name,
             "number": str(version.number),
             "alias": "candidate",

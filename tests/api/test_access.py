@@ -70,8 +70,11 @@ def act(verb: str, within: str = "team", **body: Any) -> dict[str, Rule]:
 MODEL, VERSION = "models/<str:name>", "models/<str:name>/versions/<int:number>"
 BUILD, ENDPOINT = "builds/<str:build_id>", "endpoints/<str:endpoint_id>"
 PLACE = "environments/<str:slug>"
+CHANNEL = "notification-channels/<str:channel_id>"
+A_CHANNEL = {"name": "c", "transport": "webhook", "target": "https://hooks.example.org/x"}
 WHERE, ALL_TEAMS = "team, environment", "everywhere, environment"
 FAR = "2030-01-01T00:00:00Z"
+FARTHER = "2030-02-01T00:00:00Z"
 WEEKLY = {"days": ["mon"], "start": "09:00", "end": "16:00"}
 OBJECTIVE = {"latency_ms": 50.0, "expected_peak_rps": 20.0}
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}
@@ -79,6 +82,7 @@ EDIT_MODEL = {
     "team": TEAM, "risk_tier": "low", "task": "t", "description": "d", "card": "c",
     "tolerance": 0.01, "min_agreement": 0.9,
 }  # fmt: skip
+RELEASE = "releases/<int:number>"
 POLICY = {"gates": [{"gate": "artifact.scanned"}], "approvals": {"seats": []}}
 API: dict[str, dict[str, Rule]] = {
     "openapi.json": {"GET": Rule(OPEN)},
@@ -96,6 +100,23 @@ API: dict[str, dict[str, Rule]] = {
     "grants/<str:grant_id>": {"DELETE": Rule("accounts.grant.manage", WHERE)},
     "teams": read("accounts") | act("accounts.team.manage", "everywhere", slug="new"),
     "audit-events": read("audit"),
+    "notifications": read("notifications"),
+    "notifications/read": act("notifications.read", ""),
+    "notifications/<str:notification_id>/read": act("notifications.read", ""),
+    "notification-preferences": read("notifications")
+    | {"PATCH": Rule("notifications.follow", "", {"ways": {"release.live": "off"}})},
+    "notification-channels": read("notifications")
+    | act("notifications.channel.manage", **A_CHANNEL, team=TEAM),
+    CHANNEL: read("notifications", "team")
+    | {"PATCH": Rule("notifications.channel.manage", "team", {"name": "other"})}
+    | {"DELETE": Rule("notifications.channel.manage", "team")},
+    f"{CHANNEL}/enable": act("notifications.channel.manage"),
+    f"{CHANNEL}/disable": act("notifications.channel.manage"),
+    f"{CHANNEL}/test": act("notifications.channel.manage"),
+    f"{CHANNEL}/secret": act("notifications.channel.manage"),
+    "deliveries": read("notifications"),
+    "deliveries/<str:delivery_id>": read("notifications", "team"),
+    "deliveries/<str:delivery_id>/replay": act("notifications.delivery.replay"),
     "environments": read("environments"),
     "environments/<str:slug>": read("environments")
     | {"PATCH": Rule("environments.edit", "everywhere, environment", {"title": "T"})},
@@ -146,6 +167,25 @@ API: dict[str, dict[str, Rule]] = {
     f"{ENDPOINT}/keys/<str:key_id>/revoke": act("endpoints.key.revoke", WHERE),
     f"{ENDPOINT}/predict": act("endpoints.predict", WHERE, inputs=[TENSOR]),
     f"{ENDPOINT}/traffic": {"GET": Rule("monitoring.read", "team")},
+    "releases": read("releases")
+    | act("releases.propose", WHERE, model="a-model", version=2, environment=ENVIRONMENT),
+    "releases/roll-back": act(
+        "releases.roll_back", WHERE, model="a-model", environment=ENVIRONMENT, reason="r"
+    ),
+    RELEASE: read("releases", "team") | {"PATCH": Rule("releases.revise", WHERE, {"replicas": 2})},
+    f"{RELEASE}/approve": act("approvals.decide", WHERE, digest="sha256:0"),
+    f"{RELEASE}/request-changes": act("approvals.decide", WHERE, digest="d", reason="r"),
+    f"{RELEASE}/decline": act("approvals.decide", WHERE, digest="sha256:0", reason="r"),
+    f"{RELEASE}/take-back": act("approvals.decide", WHERE),
+    f"{RELEASE}/withdraw": act("releases.withdraw", WHERE),
+    f"{RELEASE}/break-glass": act("releases.break_glass", WHERE, reason="r"),
+    f"{RELEASE}/review": act("releases.review", WHERE, text="t"),
+    f"{RELEASE}/comments": read("releases", "team") | act("releases.comment", WHERE, text="t"),
+    f"{RELEASE}/promote": act("releases.propose", WHERE, environment=ENVIRONMENT),
+    "inbox": read("approvals"),
+    "delegations": read("approvals")
+    | act("approvals.delegate", "", substitute="somebody", starts_at=FAR, ends_at=FARTHER),
+    "delegations/<str:delegation_id>/end": act("approvals.delegate", ""),
     "policies": read("gates")
     | act(
         "gates.policy.edit",
