@@ -2,10 +2,15 @@
 
 import sys
 
-from bench import registry, runtimes, serving
+from bench import ledger, registry, runtimes, serving
 from controlplane.cli.output import note
 
-BENCHES = {"serving": serving.main, "registry": registry.main, "runtimes": runtimes.main}
+BENCHES = {
+    "serving": serving.main,
+    "registry": registry.main,
+    "runtimes": runtimes.main,
+    "ledger": ledger.main,
+}
 
 
 def main() -> None:

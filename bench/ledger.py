@@ -1,0 +1,119 @@
+"""The ledger: reading a million events over again, and what sealing costs those who write.
+
+A million events are sealed and exported, and `modelyard audit verify` reads the file in a process
+of its own, as an auditor would. Then many connections append events with `audit.record`, one
+transaction each: alone, with the sealing pass beside them, and, for comparison, chained under one
+lock while they are written.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import results
+from controlplane.cli.output import note
+from controlplane.cli.stack import ROOT
+from controlplane.drivers.local import postgres
+
+EVENTS = 1_000_000
+LIMIT = 60.0  # seconds in which they must be verified
+CONNECTIONS = (8, 32)
+SECONDS = 5.0
+TURNS = 3
+
+
+def main() -> None:
+    """Measure and write bench/results/ledger.json."""
+    with tempfile.TemporaryDirectory(prefix="my-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        with _database(home):
+            _run(home, "manage.py", "migrate", "--verbosity", "0")
+            figures = [row for n in CONNECTIONS for row in _writing(home, n)]
+            figures += _reading(home)
+    note(f"Wrote {results.save('ledger', figures)}.")
+
+
+@contextmanager
+def _database(home: Path) -> Iterator[None]:
+    """Run a PostgreSQL that keeps what it is told, as the embedded stack does."""
+    command = [sys.executable, "-m", "controlplane.drivers.local.postgres", "--home", str(home)]
+    with (home / "postgres.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        if not postgres.wait_until_accepting(home, seconds=60):
+            raise RuntimeError("PostgreSQL did not start.")
+        postgres.ensure_database(home, postgres.NAME)
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _writing(home: Path, connections: int) -> list[dict[str, Any]]:
+    """Append in turns, so that a busy machine is busy for all of them."""
+    rates: dict[str, list[float]] = {"alone": [], "sealed": [], "locked": []}
+    for _ in range(TURNS):
+        for how, measured in rates.items():
+            measured.append(_work(home, "write", connections, SECONDS, how)["per_second"])
+    alone, sealed, locked = (median(rates[how]) for how in ("alone", "sealed", "locked"))
+    note(f"{connections}: {alone:.0f}/s alone, {sealed:.0f}/s sealed, {locked:.0f}/s locked")
+    name = f"audit.record, {connections} connections"
+    return [
+        results.figure(f"{name}, sealing beside", sealed, "events/s", "without sealing", alone),
+        results.figure(
+            f"{name}, sealing beside", sealed, "events/s", "chained under a lock", locked
+        ),
+    ]
+
+
+def _reading(home: Path) -> list[dict[str, Any]]:
+    before = _work(home, "fill", EVENTS, home)
+    began = time.monotonic()
+    command = [sys.executable, "-m", "controlplane.cli.main", "audit", "verify"]
+    command += [str(home / "export.jsonl"), "--key", str(home / "ledger.pub")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    took = time.monotonic() - began
+    note(done.stdout.strip() or done.stderr.strip())
+    if done.returncode:
+        raise RuntimeError("The export was not found whole.")
+    size = (home / "export.jsonl").stat().st_size / 1e6
+    what = f"{EVENTS:,} events"
+    return [
+        results.figure(f"verify an export of {what}, {size:.0f} MB", took, "s", "limit", LIMIT),
+        results.figure(f"seal {what}", before["seal"], "s"),
+        results.figure(f"export {what}", before["export"], "s"),
+    ]
+
+
+def _work(home: Path, *arguments: object) -> dict[str, float]:
+    said = _run(home, "-m", "bench.ledger_work", *map(str, arguments))
+    return dict(json.loads(said.strip().splitlines()[-1]))
+
+
+def _run(home: Path, *arguments: str) -> str:
+    env = {
+        "MODELYARD_HOME": str(home),
+        "DATABASE_URL": postgres.database_url(home),
+        "DJANGO_SETTINGS_MODULE": "controlplane.project.settings.dev",
+        "PATH": os.environ["PATH"],
+        "PYTHONWARNINGS": "ignore",
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} failed.")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
