@@ -148,7 +148,7 @@ def deliveries(
 ) -> QuerySet[Delivery]:
     """Return what is on its way, arrived or was given up, newest first.
 
-    Operators see everything; within a team, what goes to its channels; everybody their own.
+    Everybody sees their own, and what goes to the channels of their teams; operators everything.
 
     Args:
         actor: Who looks.
@@ -158,11 +158,10 @@ def deliveries(
     """
     access.require(actor, "notifications.read")
     rows = Delivery.objects.select_related("channel__team", "channel__person", "person")
-    teams = teams_of(actor, OPERATE)
-    if teams is not None:
+    if teams_of(actor, OPERATE) is not None:
         mine = Q(person=actor.person_id) | Q(channel__person=actor.person_id)
         own = mine if actor.person_id else Q(pk__in=[])
-        rows = rows.filter(own | Q(channel__team__slug__in=teams))
+        rows = rows.filter(own | _of_teams(actor))
     for name, value in (("state", state), ("kind", kind), ("channel__public_id", channel)):
         rows = rows.filter(**{name: value}) if value else rows
     return rows.order_by("-id")
@@ -192,6 +191,13 @@ def last_tests(channel_ids: list[int]) -> dict[int, Delivery]:
     rows = Delivery.objects.filter(channel__in=channel_ids, kind="channel.test")
     newest = rows.order_by("channel", "-id").distinct("channel")
     return {row.channel_id: row for row in newest if row.channel_id is not None}
+
+
+def _of_teams(actor: Actor) -> Q:
+    teams = teams_of(actor, "notifications.read")
+    if teams is None:
+        return Q(channel__team__isnull=False)
+    return Q(channel__team__slug__in=teams)
 
 
 def teams_of(actor: Actor, verb: str) -> frozenset[str] | None:

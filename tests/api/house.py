@@ -47,7 +47,7 @@ def an_upload(person: Person | None) -> Upload:
 
 def a_notification(person: Person) -> Notification:
     return Notification.objects.create(
-        person=person, kind="release.live", title=MARK, link="/releases/1"
+        person=person, kind="release.live", title="Live", link="/releases/1"
     )
 
 

@@ -5,7 +5,7 @@ to (drivers/notices/places.py), because a name may mean another machine by then.
 """
 
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from apps.notifications.domain.kinds import Transport
 from controlplane.kernel.errors import Invalid
@@ -88,7 +88,8 @@ def _check_mail(target: str) -> None:
 
 
 def _check_webhook(target: str, *, private: bool) -> None:
-    scheme = urlsplit(target).scheme.lower() if _splits(target) else ""
+    parts = _split(target)
+    scheme = parts.scheme.lower() if parts and _has_good_port(parts) else ""
     if scheme == "http" and not private:
         raise _bad("A webhook in the clear (http://) could be read on its way.", "Use https://.")
     if scheme not in ("http", "https") or not _host(target):
@@ -104,7 +105,7 @@ def _check_webhook(target: str, *, private: bool) -> None:
 
 
 def _check_apprise(target: str, *, private: bool) -> None:
-    parts = urlsplit(target) if _splits(target) else None
+    parts = _split(target)
     scheme = parts.scheme.lower() if parts else ""
     if parts is None or scheme not in HOSTED | SELF_HOSTED:
         known = "slack://, msteams://, pagerduty://, opsgenie://, discord://, json://"
@@ -126,9 +127,16 @@ def _check_apprise(target: str, *, private: bool) -> None:
         )
 
 
-def _splits(target: str) -> bool:
+def _split(target: str) -> SplitResult | None:
     try:
-        return urlsplit(target).port != 0
+        return urlsplit(target)
+    except ValueError:  # brackets that never close
+        return None
+
+
+def _has_good_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
     except ValueError:
         return False
 
