@@ -5,26 +5,37 @@ resolved from the URL table, so that the yard line never shows a link that leads
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
+from apps.approvals import waiting
 from controlplane.kernel.actor import ANONYMOUS, Actor, ActorKind
 
 THEMES = ("light", "dark")
+INBOX = "/inbox"
 SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "",
-        (("Home", "/"), ("Models", "/models"), ("Builds", "/builds"), ("Endpoints", "/endpoints")),
+        (
+            ("Home", "/"),
+            ("Inbox", INBOX),
+            ("Models", "/models"),
+            ("Builds", "/builds"),
+            ("Releases", "/releases"),
+            ("Endpoints", "/endpoints"),
+        ),
     ),
     (
         "Keep it running",
         (
             ("Policies", "/policies"),
+            ("Freezes", "/freezes"),
             ("Audit", "/audit"),
             ("People", "/people"),
             ("Tokens", "/tokens"),
@@ -35,11 +46,23 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 
 @dataclass(frozen=True)
 class Place:
-    """One station of the yard line."""
+    """One station of the yard line.
+
+    Attributes:
+        title: What it is called.
+        href: Where it is.
+        here: Whether it holds this page.
+        counted: Whether what waits for the reader is counted beside it.
+    """
 
     title: str
     href: str
     here: bool
+
+    @property
+    def counted(self) -> bool:
+        """Return whether it is the inbox."""
+        return self.href == INBOX
 
 
 @dataclass(frozen=True)
@@ -93,6 +116,18 @@ class Frame:
             last = sections[-1]
             sections[-1] = Section(last.title, (*last.places, Place("MLflow", "/mlflow/", False)))
         return [s for s in sections if s.places]
+
+    @cached_property
+    def waiting(self) -> int:
+        """Return how many decisions wait for the reader, by one query.
+
+        A page that says that the database does not answer is shown without.
+        """
+        actor: Actor = getattr(self._request, "actor", ANONYMOUS)
+        try:
+            return waiting.count(actor)
+        except DatabaseError:
+            return 0
 
     @property
     def me(self) -> Me | None:
