@@ -119,8 +119,8 @@ def _approving(view: RequestView, *, mine: bool) -> str:
         return f"{by} asked for changes: it is the proposer's turn."
     verb = "is" if filled == 1 else "are"
     have = f"{_number(filled)} of {_number(seats).lower()} approvals {verb} in"
-    if seats == 1:
-        have = "It needs one approval"
+    if filled == 0:
+        have = f"It needs {_number(seats).lower()} approval{'' if seats == 1 else 's'}"
     if mine:
         which = "it can be yours" if seats == 1 else f"the {_nth(filled + 1)} can be yours"
         return f"{have}; {which}."

@@ -40,7 +40,9 @@ def _from_live(seen: Seen) -> Back:
     ways = selectors.ways_back(seen.row, limit=1)
     if not ways:
         first = "Nothing approved was live here before, so there is no release to go back to."
-        return Back("unknown", "None", [first, "The endpoint's page can retire it."], "", None)
+        return Back(
+            "unknown", "No way back", [first, "The endpoint's page can retire it."], "", None
+        )
     target = ways[0]
     number = target.version.number
     return Back(
