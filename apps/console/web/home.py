@@ -8,11 +8,11 @@ from django.views.decorators.http import require_GET
 
 from apps.accounts.domain import access
 from apps.audit import selectors as ledger
+from apps.audit.domain.words import QUIET, Told, tell
 from apps.builds import selectors as builds
 from apps.builds.models import Build
 from apps.builds.web import sheets
 from apps.console import standing
-from apps.console.domain.ledger import QUIET, Told, tell
 from apps.console.web.serving import table
 from apps.endpoints import selectors as endpoints
 from apps.endpoints.domain.summary import EndpointState

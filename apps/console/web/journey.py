@@ -11,12 +11,12 @@ from django.views.decorators.http import require_GET
 
 from apps.accounts.domain import access
 from apps.audit import selectors as ledger
+from apps.audit.domain.words import Told, tell
 from apps.builds import selectors as builds
 from apps.builds.models import Build, Variant
 from apps.builds.web import sheets
 from apps.console import standing
 from apps.console.domain import front
-from apps.console.domain.ledger import Told, tell
 from apps.endpoints import selectors as endpoints
 from apps.environments import selectors as environments
 from apps.environments.models import Environment

@@ -1,12 +1,12 @@
 from datetime import UTC, datetime
 
-from apps.console.domain import ledger
+from apps.audit.domain import words
 
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def told(verb: str, kind: str = "person", actor: str = "ada") -> ledger.Told:
-    return ledger.tell(
+def told(verb: str, kind: str = "person", actor: str = "ada") -> words.Told:
+    return words.tell(
         at=AT, actor_kind=kind, actor_name=actor, verb=verb, subject="iris v3", reason=""
     )
 
@@ -27,7 +27,7 @@ def test_a_worker_is_named_by_its_work() -> None:
 
 
 def test_a_subject_with_braces_is_left_alone() -> None:
-    entry = ledger.tell(
+    entry = words.tell(
         at=AT,
         actor_kind="person",
         actor_name="ada",
