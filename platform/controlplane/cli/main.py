@@ -1,4 +1,4 @@
-"""`modelyard`: register, build, serve and look, for people and for CI.
+"""`modelyard`: register, build, serve, propose and look, for people and for CI.
 
 The address and the token come from MODELYARD_URL and MODELYARD_TOKEN. Exit codes: 0 done,
 1 refused or failed (the reason is on standard error), 2 the command line itself was wrong,
@@ -7,42 +7,21 @@ The address and the token come from MODELYARD_URL and MODELYARD_TOKEN. Exit code
 
 import json
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from controlplane.cli import releases
 from controlplane.cli.bundles import bundle
-from controlplane.cli.client import Client, Problem, Unreachable
+from controlplane.cli.client import Client, Problem
 from controlplane.cli.ledger import audit
 from controlplane.cli.output import note, show
+from controlplane.cli.speaking import REFUSED, speaking
 
 BUILD_ENDS = {"succeeded", "failed", "cancelled"}
 REVISION_ENDS = {"live", "failed", "retired"}
-LATE, REFUSED = 3, 1
 OFFLINE = {"audit", "bundle"}  # need files and keys only
-
-
-def speaking(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn the client's errors into a sentence on standard error and an exit code."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except Problem as problem:
-            note(f"{problem}\n({problem.code})")
-            sys.exit(REFUSED)
-        except Unreachable as error:
-            note(f"{error}\nIs MODELYARD_URL right, and is Modelyard running?")
-            sys.exit(REFUSED)
-        except TimeoutError as error:
-            note(f"{error} It goes on without you; ask again with `modelyard status`.")
-            sys.exit(LATE)
-
-    return run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,13 +31,16 @@ def speaking(command: Callable[..., None]) -> Callable[..., None]:
 @click.pass_context
 def main(context: click.Context, url: str, token: str, as_json: bool) -> None:
     """Take a trained model from registered to serving."""
-    if not token and context.invoked_subcommand not in OFFLINE:
+    asks_for_help = bool({"-h", "--help"} & set(sys.argv))
+    if not token and context.invoked_subcommand not in OFFLINE and not asks_for_help:
         raise click.UsageError(f"No token: create one at {url}/tokens and set MODELYARD_TOKEN.")
     context.obj = {"client": Client(url, token), "json": as_json}
 
 
 main.add_command(audit)
 main.add_command(bundle)
+for command in releases.COMMANDS:
+    main.add_command(command)
 
 
 @main.command()
