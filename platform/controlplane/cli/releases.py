@@ -86,17 +86,14 @@ def list_(obj: dict[str, Any], **asked: Any) -> None:
     show(rows, as_json=obj["json"], columns=COLUMNS)
 
 
-@release.command()
+@release.command("show")
 @click.argument("number", type=int)
 @click.pass_obj
 @speaking
-def show_(obj: dict[str, Any], number: int) -> None:
+def show_one(obj: dict[str, Any], number: int) -> None:
     """Show a release, and what it still needs."""
     client: Client = obj["client"]
     _show(client.get(f"/api/v1/releases/{number}"), obj["json"])
-
-
-show_.name = "show"
 
 
 @click.command()
