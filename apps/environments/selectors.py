@@ -82,6 +82,30 @@ def calendars(actor: Actor, environment: Environment, kind: Kind) -> QuerySet[Ca
     return Calendar.objects.filter(environment=environment, kind=kind).order_by("-ended_at", "-id")
 
 
+def all_calendars(actor: Actor) -> QuerySet[Calendar]:
+    """Return the freezes and windows of every environment, those in force first."""
+    access.require(actor, "environments.read")
+    return Calendar.objects.order_by("-ended_at", "-id")
+
+
+def calendar_by_id(actor: Actor, public_id: str) -> Calendar:
+    """Return one freeze or window, with its environment.
+
+    Raises:
+        Missing: There is none with that id; the code is `environments.no_such_calendar`.
+    """
+    access.require(actor, "environments.read")
+    rows = Calendar.objects.select_related("environment").filter(public_id=public_id)
+    found = rows.first()
+    if found is None:
+        raise Missing(
+            f"There is no freeze or window {public_id[:20]}.",
+            field="id",
+            code="environments.no_such_calendar",
+        )
+    return found
+
+
 def calendar_of(
     environment: Environment, kind: Kind, public_id: str, *, lock: bool = False
 ) -> Calendar:

@@ -1,5 +1,6 @@
 """One object of each kind, for tests that walk every address."""
 
+import io
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,14 +10,19 @@ from apps.approvals.models import Delegation
 from apps.builds.models import Build
 from apps.endpoints.models import Endpoint, EndpointKey
 from apps.environments.models import Calendar, Environment
+from apps.gates import services
+from apps.gates.models import Checklist, Evidence, Waiver
 from apps.notifications.domain.message import Message
 from apps.notifications.models import Channel, Delivery, Notification
-from apps.registry.models import Alias, Upload
+from apps.registry import blobs
+from apps.registry.models import Alias, ModelVersion, Upload
 from apps.releases.models import Comment, Release
+from controlplane.kernel.actor import worker
 from controlplane.kernel.clock import SystemClock
 from tests import factories
 
 TEAM, ENVIRONMENT = "fraud", "dev"
+CHECKLIST = "check0000001"
 MARK = "only-for-the-eyes-of-fraud"
 
 
@@ -62,6 +68,27 @@ def a_channel(team: Team) -> Channel:
     return made
 
 
+def a_checklist(version: ModelVersion, environment: Environment, granted_by: Person) -> Waiver:
+    """Return a waiver of one gate of an open checklist, and have some evidence."""
+    variant = factories.variant(version=version)
+    checklist = services.open_checklist(
+        actor=worker("releases"), version=version, variant=variant, environment=environment,
+        configuration={"runtime": "onnxruntime", "replicas": 1, "settings": {}}, proposer_id=None,
+    )  # fmt: skip
+    Checklist.objects.filter(pk=checklist.pk).update(public_id=CHECKLIST)
+    report = blobs.put_stream(io.BytesIO(MARK.encode()), path="report.txt")
+    Evidence.objects.create(
+        key="mltest.data-1", subject=version.manifest_digest or "", version=version,
+        verdict="passed", sentence=MARK, source="ci", measured_at=SystemClock().now(),
+        files=[{"name": report.path, "sha256": report.sha256, "size": report.size}],
+        recorded_by="factory", digest="sha256:house",
+    )  # fmt: skip
+    return Waiver.objects.create(
+        gate="card.complete", model=version.model, checklist=checklist, reason=MARK,
+        granted_by=granted_by, expires_at=SystemClock().now() + timedelta(days=9),
+    )  # fmt: skip
+
+
 def build() -> House:
     """Return a house that was just built."""
     team = factories.team(slug=TEAM)
@@ -93,8 +120,14 @@ def build() -> House:
         ends_at=SystemClock().now() + timedelta(days=9),
     )  # fmt: skip
     channel = a_channel(team)
+    waiver = a_checklist(version, dev, somebody)
     return House(
         {
+            "checklist_id": CHECKLIST,
+            "gate": "artifact.scanned",
+            "waiver_id": waiver.public_id,
+            "evidence_id": version.evidence.get().public_id,
+            "filename": "report.txt",
             "channel_id": channel.public_id,
             "delivery_id": channel.deliveries.get().public_id,
             "notification_id": a_notification(somebody).public_id,

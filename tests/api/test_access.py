@@ -22,7 +22,7 @@ from apps.accounts.domain import access
 from apps.accounts.models import Person
 from controlplane.kernel.actor import ANONYMOUS, Actor
 from tests import factories
-from tests.api.house import ENVIRONMENT, MARK, TEAM, House
+from tests.api.house import CHECKLIST, ENVIRONMENT, MARK, TEAM, House
 
 pytestmark = pytest.mark.django_db
 
@@ -100,6 +100,10 @@ API: dict[str, dict[str, Rule]] = {
     "grants/<str:grant_id>": {"DELETE": Rule("accounts.grant.manage", WHERE)},
     "teams": read("accounts") | act("accounts.team.manage", "everywhere", slug="new"),
     "audit-events": read("audit"),
+    "audit-events/export": {"GET": Rule("audit.export")},
+    "audit-checkpoints": read("audit"),
+    "audit-health": read("audit"),
+    "audit-key": read("audit"),
     "notifications": read("notifications"),
     "notifications/read": act("notifications.read", ""),
     "notifications/<str:notification_id>/read": act("notifications.read", ""),
@@ -209,8 +213,21 @@ API: dict[str, dict[str, Rule]] = {
     "policies/<str:environment>/<str:tier>/versions": read("gates"),
     "gates": read("gates"),
     "ml-test-score": read("gates"),
+    "evidence": read("gates")
+    | act(
+        "gates.evidence.record", model="a-model", version=1, key="mltest.data-1", verdict="passed"
+    ),
+    "evidence/<str:evidence_id>": read("gates", "team"),
+    "evidence/<str:evidence_id>/files/<path:filename>": read("gates", "team"),
+    "waivers": read("gates")
+    | act("gates.waive", WHERE, checklist=CHECKLIST, gate="artifact.scanned", reason="r", days=1),
+    "waivers/<str:waiver_id>/withdraw": act("gates.waive", WHERE),
+    "checklists/<str:checklist_id>": read("gates", "team"),
+    "checklists/<str:checklist_id>/gates/<str:gate>/run": act("gates.run", WHERE),
 }
 PAGE_BUILD, PAGE_ENDPOINT = "builds/<str:public_id>", "endpoints/<str:environment>/<str:name>"
+HEARING = "settings/notifications"
+PAGE_CHANNEL = f"{HEARING}/channels/<str:channel_id>"
 PASSWORDS = {"current": factories.PASSWORD, "new": "another long one", "again": "another long one"}
 PAGES: dict[str, dict[str, Rule]] = {
     "livez": {m: Rule(OPEN) for m in METHODS},
@@ -233,9 +250,57 @@ PAGES: dict[str, dict[str, Rule]] = {
     "people/<str:username>/active": act("accounts.person.manage", "everywhere", active="false"),
     "teams": act("accounts.team.manage", "everywhere", slug="new"),
     "audit": read("audit"),
+    "notifications": read("notifications"),
+    "notifications/bell": {"GET": Rule(SIGNED_IN)},
+    "notifications/read": act("notifications.read", ""),
+    "notifications/<str:notification_id>/read": act("notifications.read", ""),
+    HEARING: read("notifications"),
+    f"{HEARING}/ways": act("notifications.follow", "", **{"release.live": "off"}),
+    f"{HEARING}/mail": act("notifications.follow", "", email="me@example.org"),
+    # Only the teams whose channels one may manage are offered; the rest is a wrong choice.
+    f"{HEARING}/channels": act("notifications.follow", "", **A_CHANNEL, which="all"),
+    PAGE_CHANNEL: {
+        "GET": Rule("notifications.read", "team"),
+        "POST": Rule("notifications.channel.manage", "team", {"name": "c", "which": "all"}),
+    },
+    f"{PAGE_CHANNEL}/test": act("notifications.channel.manage"),
+    f"{PAGE_CHANNEL}/enable": act("notifications.channel.manage"),
+    f"{PAGE_CHANNEL}/disable": act("notifications.channel.manage"),
+    f"{PAGE_CHANNEL}/secret": act("notifications.channel.manage"),
+    f"{PAGE_CHANNEL}/remove": act("notifications.channel.manage"),
+    "deliveries": read("notifications"),
+    "deliveries/<str:delivery_id>/replay": act("notifications.delivery.replay"),
+    "audit/export": {"GET": Rule("audit.export")},
+    "audit/ledger.pub": read("audit"),
+    "audit/bundle.pub": read("audit"),
     "": read("registry"),
     "search": {"GET": Rule(SIGNED_IN)},
     "models": read("registry"),
+    "freezes": read("environments")
+    | act(
+        "environments.freeze",
+        ALL_TEAMS,
+        way="once",
+        environment=ENVIRONMENT,
+        kind="freeze",
+        title="t",
+        reason="r",
+        starts_at="2030-01-01T00:00",
+        ends_at="2030-01-02T00:00",
+    ),
+    "freezes/<str:freeze_id>/end": act("environments.freeze", ALL_TEAMS, reason="r"),
+    f"{MODEL}/objectives": read("slos", "team"),
+    f"{MODEL}/objectives/<str:environment>": act(
+        "slos.objective.edit",
+        WHERE,
+        **{
+            "dev-availability_percent": "99.9",
+            "dev-latency_percent": "99",
+            "dev-latency_ms": "50",
+            "dev-window_days": "28",
+            "dev-expected_peak_rps": "20",
+        },
+    ),
     "models/new": {
         "GET": Rule("registry.model.create"),
         # Only the teams that one may create in are offered; the rest is a wrong choice.

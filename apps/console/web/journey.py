@@ -96,6 +96,7 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "model": row,
         "aliases": registry.aliases(row),
+        "follows": environments.protected_aliases(),
         "versions": found.rows,
         "slice": found,
         "metrics": _columns(found.rows),

@@ -185,6 +185,8 @@ def _check_line(name: str, line: Line, zones: frozenset[str]) -> None:
 
 def _check_rule(line: Line, rule: icalendar.vRecur) -> None:
     """Refuse rules that repeat more often than daily, or never: both would keep us counting."""
+    if not rule.get("FREQ"):
+        raise _bad(line.number, "is a rule without FREQ, so nobody knows how often it repeats")
     fine = [part for part in ("BYHOUR", "BYMINUTE", "BYSECOND") if rule.get(part)]
     if str(rule.get("FREQ", [""])[0]).upper() not in COARSE or fine:
         raise _bad(line.number, "repeats more often than once a day; FREQ is DAILY at most")

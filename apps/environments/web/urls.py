@@ -1,5 +1,10 @@
 """Page addresses of environments."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from apps.environments.web import views
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("freezes", views.freezes, name="freezes"),
+    path("freezes/<str:freeze_id>/end", views.end, name="freeze-end"),
+]
