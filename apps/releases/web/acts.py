@@ -1,6 +1,7 @@
 """A person's verbs on a release: one service each, and back to where the reader was."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -147,7 +148,7 @@ def run_gate(request: HttpRequest, number: int, gate: str) -> HttpResponse:
     return _act(
         request,
         number,
-        lambda: gates.run_gate(actor=actor, checklist=checklist, gate=gate),
+        lambda: gates.run_gate_again(actor=actor, checklist=checklist, gate=gate),
         "It is looked at again; the page shows what comes of it.",
         _gate(gate),
     )
@@ -162,12 +163,12 @@ def waive_gate(request: HttpRequest, number: int, gate: str) -> HttpResponse:
     return _act(
         request,
         number,
-        lambda: gates.waive(
+        lambda: gates.grant_waiver(
             actor=actor,
             checklist=checklist,
             gate=gate,
             reason=request.POST.get("reason", ""),
-            days=_days(request.POST.get("days", "")),
+            expires_at=_until(request.POST.get("days", "")),
         ),
         "The gate is waived, and everybody sees it.",
         _gate(gate),
@@ -238,10 +239,14 @@ def _checklist(request: HttpRequest, number: int) -> str:
     return row.checklist.public_id
 
 
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_DAYS):
-        raise Invalid(f"{text[:20]!r} is not a number of days.", field="days")
-    return int(text)
+def _until(days: str) -> datetime:
+    if not (days.isascii() and days.isdigit() and len(days) <= LONGEST_DAYS):
+        raise Invalid(
+            f"{days[:20]!r} is not a number of days.",
+            remedy="Write a whole number, such as 7.",
+            field="days",
+        )
+    return SystemClock().now() + timedelta(days=int(days))
 
 
 def _gate(gate: str) -> str:

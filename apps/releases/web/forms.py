@@ -46,7 +46,7 @@ class ReleaseForm(forms.Form):
         required=False,
         max_length=2000,
         label="Settings of the runtime",
-        help_text="One a line, such as “intra_op_threads = 4”.",
+        help_text="One a line, such as “max_batch = 64”.",
     )
     strategy = forms.ChoiceField(required=False, label="How traffic moves")
     summary = forms.CharField(
