@@ -325,6 +325,17 @@ PAGES: dict[str, dict[str, Rule]] = {
     f"{VERSION}/restore": act("registry.version.archive"),
     f"{VERSION}/build": act("builds.start"),
     f"{VERSION}/serve": act("endpoints.serve", WHERE, environment=ENVIRONMENT),
+    "policies": read("gates")
+    | act(
+        "gates.policy.edit",
+        "everywhere, environment",
+        text=json.dumps({"environment": ENVIRONMENT, "risk_tier": "medium", "policy": POLICY}),
+    ),
+    "policies/<str:environment>/<str:tier>": read("gates")
+    | act("gates.policy.edit", "everywhere, environment", text=json.dumps(POLICY)),
+    f"{VERSION}/statements": act(
+        "gates.evidence.record", key="mltest.data-5", sentence="I looked.", verdict="passed"
+    ),
     "builds": read("builds"),
     PAGE_BUILD: read("builds", "team"),
     f"{PAGE_BUILD}/cancel": act("builds.cancel"),

@@ -20,6 +20,7 @@ from apps.console.domain import front
 from apps.endpoints import selectors as endpoints
 from apps.environments import selectors as environments
 from apps.environments.models import Environment
+from apps.gates.web import readiness
 from apps.registry import selectors as registry
 from apps.registry.domain.kinds import MirrorState
 from apps.registry.domain.states import VersionState
@@ -34,7 +35,7 @@ from controlplane.kernel.actor import Actor
 VERSIONS = 25
 METRICS = 3  # columns of the versions' table
 EVENTS = 40
-TABS = ("overview", "build", "lineage", "files")
+TABS = ("overview", "build", "readiness", "lineage", "files")
 MODEL_PARTS = {
     "versions": "console/_model_versions.html",
     "places": "console/_model_places.html",
@@ -172,7 +173,13 @@ def _build(actor: Actor, row: ModelVersion) -> dict[str, Any]:
     return {}
 
 
-_TABS = {"overview": _overview, "build": _build, "lineage": _lineage, "files": _files}
+_TABS = {
+    "overview": _overview,
+    "build": _build,
+    "readiness": readiness.context,
+    "lineage": _lineage,
+    "files": _files,
+}
 
 
 def _variants(row: ModelVersion, made: list[Build]) -> dict[str, Any]:
@@ -298,6 +305,7 @@ def _tabs(row: ModelVersion, made: list[Build]) -> list[tuple[str, str, str]]:
     return [
         ("overview", "Overview", ""),
         ("build", "Build and proof", f"{variants} variants" if variants else ""),
+        ("readiness", "Readiness", ""),
         ("lineage", "Lineage", ""),
         ("files", "Files", ""),
     ]

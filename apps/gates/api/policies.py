@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from apps.accounts.domain import access
 from apps.gates import policy_rows, scores, trials
+from apps.gates.api import asked
 from apps.gates.api.serializers import (
     DryRunAnswer,
     GateListAnswer,
@@ -70,9 +71,9 @@ class PolicyDetail(Resource):
     def get(self, request: Request, environment: str, tier: str) -> Response | HttpResponse:
         """Return the version in force, or ?number=; with ?format=yaml as a file."""
         policy = policy_rows.of(self.actor, environment, tier)
-        asked = _number(request.query_params.get("number", ""), "number")
-        if asked is not None and asked != policy.number:
-            policy = policy_rows.version(policy.environment, tier, asked)
+        number = asked.number(request.query_params.get("number", ""), "number")
+        if number is not None and number != policy.number:
+            policy = policy_rows.version(policy.environment, tier, number)
         if _wants_yaml(request):
             name = f"policy-{environment}-{tier}.yaml"
             return _file(policy_yaml.write_one(next(_files([policy]))), name)
@@ -136,16 +137,16 @@ class MLTestScore(Resource):
     def get(self, request: Request) -> Response:
         """Return the 28 tests with what evidences each."""
         access.require(self.actor, "gates.read")
-        asked = request.query_params
-        number = _number(asked.get("version", ""), "version")
-        if not asked.get("model") or number is None:
+        query = request.query_params
+        number = asked.number(query.get("version", ""), "version")
+        if not query.get("model") or number is None:
             raise Invalid(
                 "A score is of one version of one model.",
                 remedy="Ask with ?model=NAME&version=NUMBER.",
-                field="version" if asked.get("model") else "model",
+                field="version" if query.get("model") else "model",
                 code="gates.which_version",
             )
-        version = registry.version(self.actor, asked["model"], number)
+        version = registry.version(self.actor, query["model"], number)
         score = scores.ml_test_score(version)
         return self.answer(ScoreAnswer(score, context={"version": version}).data)
 
@@ -168,15 +169,15 @@ def _files(rows: Iterable[Policy]) -> Iterator[PolicyFile]:
 
 
 def _wants_yaml(request: Request) -> bool:
-    asked = request.query_params.get("format", "json")
-    if asked not in ("json", "yaml"):
+    wanted = request.query_params.get("format", "json")
+    if wanted not in ("json", "yaml"):
         raise Invalid(
-            f"format={asked[:20]} is not known.",
+            f"format={wanted[:20]} is not known.",
             remedy="Ask for json or yaml.",
             field="format",
             code="request.unknown_format",
         )
-    return asked == "yaml"
+    return wanted == "yaml"
 
 
 def _file(text: str, name: str) -> HttpResponse:
@@ -185,11 +186,3 @@ def _file(text: str, name: str) -> HttpResponse:
         content_type=f"{YAML}; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
-
-
-def _number(given: str, name: str) -> int | None:
-    if not given:
-        return None
-    if not (given.isascii() and given.isdigit() and len(given) < 10):
-        raise Invalid(f"{name}={given[:40]} is not a number.", field=name, code="request.number")
-    return int(given)

@@ -1,5 +1,6 @@
 """Policies, gates, scores, evidence and waivers as JSON: one command serializer a verb."""
 
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -9,7 +10,8 @@ from apps.gates.domain.dry_run import Effect, GateOutcome
 from apps.gates.domain.mltest import Score, SectionStanding, Standing
 from apps.gates.domain.policy import parse
 from apps.gates.domain.policy_words import diff
-from apps.gates.models import Policy
+from apps.gates.models import Checklist, Evidence, Policy, Waiver
+from apps.gates.selectors import ChecklistStanding, GateView
 from apps.gates.trials import DryRun, Tried
 from apps.registry.domain.kinds import RiskTier
 from controlplane.http.api import Command
@@ -204,3 +206,170 @@ class TryPolicy(Command):
     environment = serializers.CharField(max_length=40)
     risk_tier = serializers.CharField(max_length=8)
     document = serializers.JSONField()
+
+
+class FileOfEvidence(serializers.Serializer[Any]):
+    """One file that belongs to evidence."""
+
+    name = serializers.CharField()
+    sha256 = serializers.CharField()
+    size = serializers.IntegerField()
+
+
+class EvidenceAnswer(serializers.ModelSerializer[Evidence]):
+    """A dated, sourced fact about bytes."""
+
+    id = serializers.CharField(source="public_id")
+    model = serializers.CharField(source="version.model.name")
+    version = serializers.IntegerField(source="version.number")
+    environment = serializers.SerializerMethodField()
+    facts = serializers.JSONField()
+    files = FileOfEvidence(many=True)
+
+    class Meta:
+        """Which columns are shown."""
+
+        model = Evidence
+        fields = (
+            "id", "key", "model", "version", "environment", "subject", "verdict", "sentence",
+            "facts", "files", "source", "link", "measured_at", "expires_at", "recorded_by",
+            "created_at", "digest",
+        )  # fmt: skip
+
+    def get_environment(self, row: Evidence) -> str | None:
+        """Return where it holds; null for everywhere."""
+        return row.environment.slug if row.environment else None
+
+
+class WaiverAnswer(serializers.ModelSerializer[Waiver]):
+    """A decision to pass a gate without its evidence."""
+
+    id = serializers.CharField(source="public_id")
+    model = serializers.CharField(source="model.name")
+    version = serializers.IntegerField(source="checklist.version.number")
+    environment = serializers.CharField(source="checklist.environment.slug")
+    checklist = serializers.CharField(source="checklist.public_id")
+    granted_by = serializers.CharField(source="granted_by.username")
+
+    class Meta:
+        """Which columns are shown."""
+
+        model = Waiver
+        fields = (
+            "id", "gate", "model", "version", "environment", "checklist", "reason", "granted_by",
+            "created_at", "expires_at", "withdrawn_at", "withdrawn_by", "lapsed_at",
+        )  # fmt: skip
+
+
+class GateViewAnswer(serializers.Serializer[GateView]):
+    """One gate of a checklist, as it stands."""
+
+    gate = serializers.CharField()
+    title = serializers.CharField()
+    section = serializers.CharField()
+    required = serializers.BooleanField()  # type: ignore[assignment]  # a field, not the option
+    state = serializers.CharField()
+    sentence = serializers.CharField()
+    remedy = serializers.CharField()
+    measured_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    running = serializers.BooleanField()
+    evidence = serializers.SerializerMethodField()
+    waiver = serializers.SerializerMethodField()
+
+    def get_evidence(self, view: GateView) -> str | None:
+        """Return the id of what it was judged on."""
+        return view.evidence.public_id if view.evidence else None
+
+    def get_waiver(self, view: GateView) -> str | None:
+        """Return the id of the waiver that holds."""
+        return view.waiver.public_id if view.waiver else None
+
+
+class ChecklistAnswer(serializers.Serializer[ChecklistStanding]):
+    """A checklist, as it stands."""
+
+    id = serializers.SerializerMethodField()
+    model = serializers.SerializerMethodField()
+    version = serializers.SerializerMethodField()
+    variant = serializers.SerializerMethodField()
+    environment = serializers.SerializerMethodField()
+    policy = serializers.IntegerField(source="policy.number", help_text="The policy's version.")
+    verdict = serializers.CharField()
+    closed_at = serializers.SerializerMethodField()
+    gates = GateViewAnswer(many=True)
+
+    def get_id(self, standing: ChecklistStanding) -> str:
+        """Return its id."""
+        return str(self._row.public_id)
+
+    def get_model(self, standing: ChecklistStanding) -> str:
+        """Return the model's name."""
+        return str(self._row.version.model.name)
+
+    def get_version(self, standing: ChecklistStanding) -> int:
+        """Return the version's number."""
+        return int(self._row.version.number)
+
+    def get_variant(self, standing: ChecklistStanding) -> str:
+        """Return the variant's kind."""
+        return str(self._row.variant.kind)
+
+    def get_environment(self, standing: ChecklistStanding) -> str:
+        """Return where it would be served."""
+        return str(self._row.environment.slug)
+
+    def get_closed_at(self, standing: ChecklistStanding) -> datetime | None:
+        """Return since when nobody needs it; null while somebody does."""
+        closed: datetime | None = self._row.closed_at
+        return closed
+
+    @property
+    def _row(self) -> Checklist:
+        row: Checklist = self.context["checklist"]
+        return row
+
+
+class FileToKeep(Command):
+    """One file of evidence: a completed upload."""
+
+    upload = serializers.CharField(max_length=20, help_text="The id of a completed upload.")
+    name = serializers.CharField(max_length=200, required=False)
+
+
+class SendEvidence(Command):
+    """Send what a pipeline, or a person, found out about a version."""
+
+    model = serializers.CharField(max_length=200)
+    version = serializers.IntegerField(min_value=1, max_value=2_000_000_000)
+    key = serializers.CharField(
+        max_length=80, help_text="A gate (GET /gates) or a test (GET /ml-test-score)."
+    )
+    verdict = serializers.ChoiceField(
+        choices=["passed", "failed"],
+        required=False,
+        help_text="Left out where Modelyard judges the facts itself.",
+    )
+    sentence = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+    facts = serializers.JSONField(required=False, help_text="The numbers, an object.")
+    files = FileToKeep(many=True, required=False)
+    link = serializers.CharField(max_length=500, required=False, allow_blank=True)
+    environment = serializers.CharField(max_length=40, required=False, allow_blank=True)
+    subject = serializers.CharField(
+        max_length=80,
+        required=False,
+        allow_blank=True,
+        help_text="What was looked at; the version's manifest when left out.",
+    )
+    measured_at = serializers.DateTimeField(required=False)
+    expires_at = serializers.DateTimeField(required=False)
+
+
+class GrantWaiver(Command):
+    """Let a checklist pass one gate without its evidence, for a time."""
+
+    checklist = serializers.CharField(max_length=20)
+    gate = serializers.CharField(max_length=80)
+    reason = serializers.CharField(max_length=2000)
+    days = serializers.IntegerField(required=False, min_value=1, max_value=3650)
+    expires_at = serializers.DateTimeField(required=False)

@@ -1,11 +1,9 @@
 """REST of the registry."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, BinaryIO, ClassVar
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
 
-from django.core.handlers.asgi import ASGIRequest
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,9 +16,9 @@ from apps.registry.domain.details import Details
 from apps.registry.models import ModelVersion
 from apps.registry.services import Registered, UploadedPath
 from controlplane.http.api import Reasoned, Resource
+from controlplane.http.files import download
 from controlplane.http.openapi import describe
 from controlplane.http.rendering import QuickJSON
-from controlplane.kernel.digests import CHUNK
 from controlplane.kernel.errors import Missing
 
 
@@ -229,21 +227,13 @@ class File(RegistryResource):
         """Stream it; its entity tag is its digest."""
         version = selectors.version(self.actor, name, number)
         file = selectors.file(version, path)
-        tag = f'"{file.sha256}"'
-        if request.headers.get("If-None-Match") == tag:
-            return Response(status=304, headers={"ETag": tag})
-        stream = blobs.open_blob(file.sha256)
-        waits = isinstance(request._request, ASGIRequest)
-        response = StreamingHttpResponse(
-            _pieces_later(stream) if waits else _pieces(stream),
-            content_type="application/octet-stream",
+        return download(
+            request._request,
+            sha256=file.sha256,
+            size=file.size,
+            path=file.path,
+            opened=partial(blobs.open_blob, file.sha256),
         )
-        last = file.path.rpartition("/")[2].replace('"', "").encode("ascii", "replace").decode()
-        response["Content-Length"] = str(file.size)
-        response["Content-Disposition"] = f'attachment; filename="{last}"'
-        response["ETag"] = tag
-        response["X-Content-Type-Options"] = "nosniff"
-        return response
 
 
 class Compare(RegistryResource):
@@ -335,18 +325,3 @@ def _details(given: Mapping[str, Any]) -> Details:
         if name in said:
             said[name] = described.words(said[name], name)
     return Details(**said)
-
-
-def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    with stream:
-        while chunk := stream.read(CHUNK):
-            yield chunk
-
-
-async def _pieces_later(stream: BinaryIO) -> AsyncIterator[bytes]:
-    """Yield the file without holding the event loop up."""
-    try:
-        while chunk := await asyncio.to_thread(stream.read, CHUNK):
-            yield chunk
-    finally:
-        stream.close()
