@@ -176,6 +176,14 @@ def team(slug: str) -> Team:
     return found
 
 
+def email_of(actor: Actor) -> str:
+    """Return where the actor's own mail goes; "" when nowhere."""
+    if actor.person_id is None:
+        return ""
+    found = Person.objects.filter(pk=actor.person_id).values_list("email", flat=True).first()
+    return found or ""
+
+
 def recipients(people: Collection[int], teams: Collection[int]) -> list[Person]:
     """Return who is meant by some people and some teams, in the order of their keys.
 

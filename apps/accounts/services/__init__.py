@@ -9,6 +9,7 @@ from apps.accounts.services.people import (
     reset_password,
     revoke_role,
     set_active,
+    set_email,
 )
 from apps.accounts.services.sign_in import (
     forget_old_failures,
@@ -32,6 +33,7 @@ __all__ = [
     "revoke_role",
     "revoke_token",
     "set_active",
+    "set_email",
     "signed_in",
     "signed_out",
     "tidy",

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
@@ -112,6 +113,39 @@ def change_password(*, actor: Actor, current: str, new: str) -> Person:
         target=f"person/{person.username}",
         subject=person.username,
     )
+    return person
+
+
+@transaction.atomic
+def set_email(*, actor: Actor, email: str) -> Person:
+    """Say where one's own mail goes; "" for nowhere. It signs nobody in.
+
+    Raises:
+        Denied: The actor is not a person who may choose how to hear of things.
+        Invalid: It is not a mail address.
+    """
+    access.require(actor, "notifications.follow")
+    if actor.kind is not ActorKind.PERSON or actor.person_id is None:
+        raise Denied("Only people who are signed in have mail.", code="accounts.no_mail")
+    try:
+        if email:
+            validate_email(email)
+    except ValidationError as error:
+        raise Invalid(
+            f"{email[:100]!r} is not a mail address.", field="email", code="accounts.bad_email"
+        ) from error
+    person = Person.objects.select_for_update().get(pk=actor.person_id)
+    before, person.email = person.email, email
+    if before != email:
+        person.save(update_fields=["email"])
+        audit.record(
+            actor=actor,
+            verb="accounts.email.change",
+            target=f"person/{person.username}",
+            subject=person.username,
+            before={"email": before},
+            after={"email": email},
+        )
     return person
 
 

@@ -36,6 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("Policies", "/policies"),
             ("Freezes", "/freezes"),
+            ("Deliveries", "/deliveries"),
             ("Audit", "/audit"),
             ("People", "/people"),
             ("Tokens", "/tokens"),
@@ -81,12 +82,14 @@ class Me:
         name: What they are called.
         title: Name and roles in one line.
         roles: What they may be, in words.
+        person: Their key, which names what they are told live; None for a program.
         tokens: Where they manage their tokens; "" where there is no such page.
     """
 
     name: str
     title: str
     roles: str
+    person: int | None
     tokens: str
 
 
@@ -137,7 +140,8 @@ class Frame:
             return None
         name = _display_name(self._request) or actor.name
         roles = ", ".join(sorted({g.role.value for g in actor.grants})) or "no role yet"
-        return Me(name, f"{name}, {roles}", roles, "/tokens" if _leads("/tokens") else "")
+        tokens = "/tokens" if _leads("/tokens") else ""
+        return Me(name, f"{name}, {roles}", roles, actor.person_id, tokens)
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from controlplane.db.live import announce
 from controlplane.db.reconcile import commanding
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
+from controlplane.kernel.errors import Conflict
 
 READ_KEPT = timedelta(days=90)
 UNREAD_KEPT = timedelta(days=180)
@@ -35,7 +36,7 @@ def replay(*, actor: Actor, delivery_id: str, reason: str = "") -> Delivery:
     Raises:
         Denied: The actor may not.
         Missing: There is no such delivery, or the actor may not see it.
-        IllegalMove: It is on its way already.
+        Conflict: It is on its way already.
     """
     access.require(actor, selectors.OPERATE)
     found = selectors.delivery(actor, delivery_id)
@@ -44,6 +45,8 @@ def replay(*, actor: Actor, delivery_id: str, reason: str = "") -> Delivery:
     now = SystemClock().now()
     with commanding(Delivery, found.pk, now=now) as row:
         before = DeliveryState(row.state)
+        if before is DeliveryState.PENDING:
+            raise Conflict("This message is on its way already.", code="delivery.pending")
         row.state = DELIVERY.after(before, DeliveryMove.REPLAY)
         row.attempts, row.replays = 0, row.replays + 1
         row.delivered_at, row.problem, row.remedy, row.receipt = None, "", "", ""

@@ -323,7 +323,7 @@ def test_a_dead_letter_is_sent_again_by_an_operator(api: Client) -> None:
     event = AuditEvent.objects.get(verb="notifications.delivery.replay")
     assert event.reason == "mended"
     again = send(api, "POST", f"deliveries/{row.public_id}/replay", {})
-    assert (again.status_code, again.data["code"]) == (409, "statemachine.illegal_move")
+    assert (again.status_code, again.data["code"]) == (409, "delivery.pending")
 
 
 def test_an_operator_of_one_team_replays_only_its_own() -> None:
