@@ -68,6 +68,20 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "Enter" && at >= 0) { event.preventDefault(); items[at].click(); }
 });
 
+// ---------- lists by keyboard: j and k go down and up, Enter follows the link as ever ----------
+document.addEventListener("keydown", (event) => {
+  const list = $("[data-keys]");
+  if (!list || !["j", "k"].includes(event.key) || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, dialog, [popover]")) return;
+  const items = $$("[data-key]", list), at = items.indexOf(document.activeElement);
+  const next = items[event.key === "j" ? Math.min(at + 1, items.length - 1) : Math.max(at - 1, 0)];
+  if (next) { event.preventDefault(); next.focus(); next.scrollIntoView({ block: "nearest" }); }
+});
+
+// ---------- printing: the button is there only where it can do something ----------
+for (const node of $$("[data-print]:is(button)")) node.hidden = false;
+document.addEventListener("click", (event) => { if (event.target.closest("button[data-print]")) print(); });
+
 // ---------- live parts: one stream per page; an event says what to look at again, never what it now is ----------
 // <section data-live="build/3f9k2m" data-hints="state log" hx-get="?part=steps" hx-trigger="refetch" hx-swap="outerHTML">
 const topics = document.body.dataset.topics;

@@ -7,6 +7,7 @@ in words that a person could say. What nobody measured is unknown, never zero an
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import floor, log10
 from typing import Any
 
 from apps.registry.domain import compare as comparing
@@ -378,7 +379,13 @@ def _costs(live: Subject | None, proposed: Subject, price: Price | None) -> Iter
     if live and judged.tone in (Tone.BETTER, Tone.WORSE):
         less = "less" if by < 0 else "more"
         judged = Judged(judged.tone, f"{_money(abs(by), price)} a month {less}")
-    yield _row("Replicas, a month", live, (month[0], month[1]), judged, lambda v: _money(v, price))
+    yield _row(
+        "Cost of the replicas a month",
+        live,
+        (month[0], month[1]),
+        judged,
+        lambda v: _money(v, price),
+    )
 
 
 def _per_thousand(subject: Subject | None, price: Price) -> float | None:
@@ -388,8 +395,15 @@ def _per_thousand(subject: Subject | None, price: Price) -> float | None:
 
 
 def _money(amount: float, price: Price) -> str:
-    shown = f"{amount:,.2f}" if amount >= 1 else rounded(amount, 2)
+    # Never "3.3e-5": a price is read by people who do not write numbers so.
+    shown = f"{amount:,.2f}" if amount >= 1 else f"{amount:.9f}"[: _digits(amount)].rstrip("0")
     return f"{shown}{THIN}{price.currency}"
+
+
+def _digits(amount: float) -> int:
+    """Return how many characters of a small number hold two figures ("0.000033")."""
+    places = 0 if amount <= 0 else max(0, -floor(log10(amount)))
+    return len("0.") + places + 1
 
 
 # --- live traffic -----------------------------------------------------------------------------

@@ -89,6 +89,7 @@ class Checks:
         policy: Which policy, in words.
         score: The ML Test Score, in words; "" when it was not counted.
         eyes: What needs eyes, the worst first.
+        pending: What is about to be looked at.
         groups: What passed.
         longest: The most days that a waiver may hold; 0 when none is allowed.
     """
@@ -97,6 +98,7 @@ class Checks:
     policy_href: str
     score: str
     eyes: list[Card]
+    pending: list[Card]
     groups: list[Group]
     longest: int
 
@@ -114,9 +116,10 @@ def checks(seen: Seen) -> Checks | None:
         policy_href=f"/policies/{place}/{policy.risk_tier}",
         score=_score(standing.score),
         eyes=sorted(
-            (c for c in cards if c.view.state is not GateState.PASSED),
+            (c for c in cards if c.view.state not in (GateState.PASSED, GateState.PENDING)),
             key=lambda c: (not c.view.required, URGENCY[c.view.state]),
         ),
+        pending=[c for c in cards if c.view.state is GateState.PENDING],
         groups=_groups(cards),
         longest=int(standing.document.waivers.longest.total_seconds() // 86_400),
     )

@@ -88,7 +88,7 @@ def deciding(seen: Seen) -> Deciding:
     return Deciding(
         title="Your decision" if waits and not why_not else "The decision",
         digest=digest,
-        parts=[(_label(seen, name), value) for name, value in parts.items()],
+        parts=[(_label(seen, name), parts[name]) for name in sorted(parts, key=_place)],
         seats=[_seat(seat) for seat in view.seats] if view else _empty_seats(seen),
         others=[d for d in view.decisions if d.kind != "approve"] if view else [],
         open=waits and view is not None and view.row.state == "open",
@@ -112,6 +112,11 @@ def _digests(seen: Seen) -> tuple[str, Mapping[str, str]]:
     except ControlPlaneError:
         sealed = None
     return (sealed.digest, sealed.parts) if sealed else ("", {})
+
+
+def _place(name: str) -> tuple[int, str]:
+    order = list(PARTS)
+    return (order.index(name) if name in order else len(order), name)
 
 
 def _label(seen: Seen, name: str) -> str:

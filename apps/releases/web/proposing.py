@@ -1,6 +1,6 @@
 """Proposing a release, changing one, and breaking the glass: pages that say what will happen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -253,7 +253,7 @@ def _before(
         return Before([], [], None, answers, f"{problem} An admin has to write one first.")
     return Before(
         gates=_listed(rules),
-        seats=_seats(actor, model, place, rules),
+        seats=_seats(_own(actor, version), model, place, rules),
         opening=environments.opening(place, SystemClock().now()),
         live=answers,
     )
@@ -269,12 +269,17 @@ def _listed(rules: PolicyDocument) -> list[tuple[str, list[tuple[str, bool]]]]:
     return list(told.items())
 
 
+def _own(actor: Actor, version: ModelVersion) -> set[int | None]:
+    """Return whose yes would not count: the proposer's and the version's author's."""
+    return {actor.person_id, accounts.key_behind(version.registered_by)}
+
+
 def _seats(
-    actor: Actor, model: RegisteredModel, place: Environment, rules: PolicyDocument
+    own: Collection[int | None], model: RegisteredModel, place: Environment, rules: PolicyDocument
 ) -> list[Wanted]:
     wanted = rules.approvals.seats
     roles = {role for seat in wanted for role in seat.roles}
-    holders = [h for h in accounts.holders(roles) if h.pk != actor.person_id] if roles else []
+    holders = [h for h in accounts.holders(roles) if h.pk not in own] if roles else []
     found = []
     for asked in wanted:
         team = model.team.slug if asked.team == policy.OWNER else asked.team

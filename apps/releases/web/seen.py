@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from apps.accounts import selectors as accounts
 from apps.accounts.domain import access
+from apps.accounts.models import Person
 from apps.approvals import selectors as approvals
 from apps.approvals.models import ApprovalRequest
 from apps.approvals.selectors import RequestView
@@ -99,8 +99,7 @@ class Seen:
     @cached_property
     def comments(self) -> list[Comment]:
         """Return what people said, oldest first."""
-        rows = Comment.objects.filter(release=self.row).select_related("person", "answers")
-        return list(rows.order_by("id")[:MOST_COMMENTS])
+        return list(self.row.comments.all()[:MOST_COMMENTS])
 
     @cached_property
     def events(self) -> list[AuditEvent]:
@@ -109,6 +108,14 @@ class Seen:
             return []
         target = f"release/{self.row.public_id}"
         return ledger.of_target(target, limit=MOST_EVENTS)[::-1]
+
+    @cached_property
+    def people(self) -> list[Person]:
+        """Return whoever is at hand without another query, for their names."""
+        said = self.request.decisions if self.request else ()
+        waived = [g.waiver.granted_by for g in self.gates if g.waiver is not None]
+        found = [self.row.proposer, *(d.person for d in said), *waived]
+        return [person for person in found if person is not None]
 
     @cached_property
     def stands_for(self) -> list[frozenset[Grant]]:
@@ -122,10 +129,3 @@ class Seen:
         """Return whether the reader may do `verb` to this release."""
         team, place = self.row.version.model.team.slug, self.row.environment.slug
         return access.allows(self.actor, verb, team=team, environment=place)
-
-    def named(self, person_id: int | None) -> str:
-        """Return what a person is called; "" for nobody."""
-        if person_id is None:
-            return ""
-        found = accounts.holders_by_key([person_id])
-        return found[person_id].title if person_id in found else ""

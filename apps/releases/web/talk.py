@@ -1,9 +1,10 @@
 """The discussion: what people said, and what was done, in one stream, oldest first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from apps.accounts.models import Person
 from apps.audit.models import AuditEvent
 from apps.releases.models import Comment, Release
 
@@ -38,6 +39,7 @@ ACTS: dict[str, tuple[str, str]] = {
 }
 # Steps on the way that say nothing beyond the track.
 QUIET = {"releases.comment", "releases.build", "releases.check", "releases.ask", "releases.choose"}
+LONGEST = 120
 WORKERS = {"releases": "The release worker", "gates": "The gate worker"}
 
 
@@ -70,11 +72,23 @@ class Item:
 
 
 def items(
-    release: Release, comments: Sequence[Comment], events: Iterable[AuditEvent]
+    release: Release,
+    comments: Sequence[Comment],
+    events: Iterable[AuditEvent],
+    people: Iterable[Person] = (),
 ) -> list[Item]:
-    """Return comments and acts together, oldest first."""
+    """Return comments and acts together, oldest first.
+
+    Args:
+        release: What they are about.
+        comments: With their people.
+        events: Of the ledger.
+        people: Whoever is known already, so that acts show what they are called.
+    """
+    known = [*people, *(c.person for c in comments if c.person is not None)]
+    names = {p.username: p.display_name for p in known if p.display_name}
     said = [_said(release, c) for c in comments]
-    done = [_done(e) for e in events if e.verb not in QUIET]
+    done = [_done(e, names) for e in events if e.verb not in QUIET]
     return sorted([*said, *done], key=lambda i: (i.at, i.comment is not None))
 
 
@@ -85,14 +99,14 @@ def _said(release: Release, comment: Comment) -> Item:
     return Item(comment.created_at, name, comment=comment, about="proposer" if mine else "")
 
 
-def _done(event: AuditEvent) -> Item:
+def _done(event: AuditEvent, names: Mapping[str, str]) -> Item:
     words, state = ACTS.get(event.verb, (_spelt(event.verb), "info"))
     return Item(
         at=event.at,
-        by=_named(event),
+        by=_named(event, names),
         by_person=event.actor_kind != "worker",
         words=words,
-        reason=event.reason,
+        reason="" if event.verb == "approvals.void" and event.after else event.reason,
         state=state,
         voided=event.verb == "approvals.void",
         changes=_changes(event) if event.verb in ("approvals.void", "releases.revise") else (),
@@ -111,13 +125,15 @@ def _changes(event: AuditEvent) -> tuple[tuple[str, str, str], ...]:
 def _short(value: object) -> str:
     if value in (None, "", {}, []):
         return "nothing"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())[:LONGEST]
     text = str(value)
-    return text[7:15] if text.startswith("sha256:") else text[:80]
+    return text[7:15] if text.startswith("sha256:") else text[:LONGEST]
 
 
-def _named(event: AuditEvent) -> str:
+def _named(event: AuditEvent, names: Mapping[str, str]) -> str:
     if event.actor_kind != "worker":
-        return event.actor_name
+        return names.get(event.actor_name, event.actor_name)
     name = event.actor_name.removeprefix("worker:")
     return WORKERS.get(name, f"The {name} worker")
 

@@ -12,6 +12,7 @@ from apps.approvals.domain import digestset
 from apps.approvals.domain.digestset import Change
 from apps.environments import selectors as environments
 from apps.releases import selectors
+from apps.releases.domain import difference
 from apps.releases.domain.states import ReleaseState
 from apps.releases.models import Release
 from apps.releases.web import talk
@@ -31,6 +32,7 @@ from controlplane.kernel.errors import ControlPlaneError
 from controlplane.kernel.figures import THIN
 
 PAGE = 40
+SAME = ("The same", "The same bytes")  # one line says all of these
 PARTS = {
     "head": "releases/_release_head.html",
     "track": "releases/_release_track.html",
@@ -156,15 +158,42 @@ def _gates(seen: Seen) -> dict[str, Any]:
 
 
 def _talk(seen: Seen) -> dict[str, Any]:
-    return {"items": talk.items(seen.row, seen.comments, seen.events)}
+    return {"items": talk.items(seen.row, seen.comments, seen.events, seen.people)}
 
 
 def _decision(seen: Seen) -> dict[str, Any]:
     return {"deciding": deciding(seen)}
 
 
+@dataclass(frozen=True)
+class Compared:
+    """One part of the difference on the page.
+
+    Attributes:
+        title: The heading.
+        note: How the numbers came about.
+        rows: What differs, or is not known.
+        same: What does not differ, by name.
+    """
+
+    title: str
+    note: str
+    rows: list[difference.Row]
+    same: list[str]
+
+
+def _compared(seen: Seen) -> list[Compared]:
+    """Return the parts of the difference, with what is the same in one line each."""
+    found = []
+    for part in seen.difference.parts:
+        same = [row for row in part.rows if row.meaning in SAME and not seen.difference.first]
+        rows = [row for row in part.rows if row not in same]
+        found.append(Compared(part.title, part.note, rows, [row.name for row in same]))
+    return found
+
+
 def _rest(seen: Seen) -> dict[str, Any]:
-    return {"live": seen.live, "plan": plan(seen), "back": back(seen)}
+    return {"live": seen.live, "parts": _compared(seen), "plan": plan(seen), "back": back(seen)}
 
 
 _PARTS: dict[str, Callable[[Seen], dict[str, Any]]] = {

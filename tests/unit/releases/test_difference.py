@@ -183,7 +183,7 @@ def test_costs_are_left_out_without_a_price_and_say_what_they_assume_with_one() 
     then = difference.compare(LIVE, subject(replicas=4), price=price)
     note = next(p.note for p in then.parts if p.key == "service")
     assert "A replica costs 0.36\u202fEUR an hour here." in note
-    month = row("Replicas, a month", proposed=subject(replicas=4), price=price)
+    month = row("Cost of the replicas a month", proposed=subject(replicas=4), price=price)
     assert (month.tone, month.meaning) == (Tone.WORSE, "525.60\u202fEUR a month more")
 
 
