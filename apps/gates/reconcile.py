@@ -29,6 +29,7 @@ from apps.gates.domain.finding import Finding, Source, Verdict, failed, unknown
 from apps.gates.domain.load import LoadPlan, LoadReport, LoadState
 from apps.gates.domain.policy import GateRule, PolicyDocument, parse
 from apps.gates.domain.states import GATE, GateMove, GateState, moves
+from apps.gates.listing import KIND, relist
 from apps.gates.models import Checklist, Evidence, GateResult, Policy, Waiver
 from apps.gates.ports import LoadGenerator
 from apps.gates.programs import PROGRAMS
@@ -41,7 +42,6 @@ from apps.gates.programs.subject import (
     World,
     is_bound_to_place,
 )
-from apps.gates.services.checklists import KIND, relist
 from apps.notifications.services import notify
 from controlplane.db.live import announce
 from controlplane.db.nudge import nudge

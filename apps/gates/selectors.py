@@ -122,7 +122,7 @@ def standing(checklist: Checklist, *, now: datetime | None = None) -> ChecklistS
         verdict=evaluate.verdict(view.state for view in required),
         gates=gates,
         blocking=tuple(view for view in required if not view.good),
-        score=None,
+        score=next((_score(view) for view in gates if view.gate == SCORE), None),
         signed={view.gate: view.signed for view in gates},
     )
 
@@ -280,6 +280,12 @@ def _gate_view(row: GateResult, now: datetime) -> GateView:
         evidence=row.evidence,
         waiver=row.waiver if waived else None,
     )
+
+
+def _score(view: GateView) -> float | None:
+    """Return the ML Test Score as the checklist last counted it."""
+    told = view.evidence.facts.get("score") if view.evidence else None
+    return float(told) if told is not None else None
 
 
 def state_of(row: GateResult, now: datetime) -> GateState:

@@ -3,7 +3,7 @@
 These are consequences of a release's moves: `releases` has checked who may make them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +13,8 @@ from apps.audit import services as audit
 from apps.builds.models import Variant
 from apps.environments.models import Environment
 from apps.gates import selectors
-from apps.gates.domain.policy import GateRule
 from apps.gates.domain.states import GateState
+from apps.gates.listing import KIND, relist, wake
 from apps.gates.models import Checklist, GateResult, Waiver
 from apps.registry.models import ModelVersion
 from controlplane.db.live import announce
@@ -24,7 +24,6 @@ from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.errors import Conflict, Invalid
 
-KIND = "checklist"
 # What a result is before anything is known of it.
 BLANK: dict[str, Any] = {
     "state": GateState.PENDING,
@@ -129,36 +128,6 @@ def wake_checklists(*, environment_id: int, risk_tier: str) -> None:
         closed_at=None, environment_id=environment_id, version__model__risk_tier=risk_tier
     )
     wake(list(rows.values_list("pk", flat=True)), SystemClock().now())
-
-
-def wake(pks: Sequence[int], now: datetime) -> None:
-    """Make checklists due, taking each from a worker that holds it: its pass would not know."""
-    Checklist.objects.filter(pk__in=pks, closed_at=None).update(
-        next_reconcile_at=now, lease_token=None, lease_expires_at=None
-    )
-    for pk in pks:
-        nudge(KIND, pk)
-
-
-def relist(checklist: Checklist, rules: Sequence[GateRule], now: datetime) -> None:
-    """Give a checklist exactly the results that `rules` ask for, keeping what is known.
-
-    What hangs on a rule's parameters is found again: every gate is due.
-    """
-    names = [rule.gate for rule in rules]
-    GateResult.objects.filter(checklist=checklist).exclude(gate__in=names).delete()
-    for position, rule in enumerate(rules):
-        GateResult.objects.update_or_create(
-            checklist=checklist,
-            gate=rule.gate,
-            defaults={"position": position, "required": rule.required, "due_at": now},
-            create_defaults={
-                "position": position,
-                "required": rule.required,
-                "due_at": now,
-                "state_since": now,
-            },
-        )
 
 
 def _end_waivers(checklist: Checklist, now: datetime) -> None:

@@ -14,9 +14,9 @@ from apps.gates import selectors
 from apps.gates.domain import catalogue, mltest, sent
 from apps.gates.domain.finding import Source
 from apps.gates.domain.states import GATE, GateMove, GateState
+from apps.gates.listing import KIND
 from apps.gates.models import Checklist, Evidence, GateResult
 from apps.gates.selectors import GateView
-from apps.gates.services.checklists import KIND
 from apps.registry import blobs
 from apps.registry import selectors as registry
 from apps.registry.models import ModelVersion

@@ -10,8 +10,8 @@ from apps.audit import services as audit
 from apps.gates import selectors
 from apps.gates.domain.policy import parse
 from apps.gates.domain.states import GATE, GateMove, GateState, moves
+from apps.gates.listing import KIND
 from apps.gates.models import Checklist, GateResult, Waiver
-from apps.gates.services.checklists import KIND
 from apps.gates.services.evidence import refuse_closed, result_for_update
 from controlplane.db.live import announce
 from controlplane.db.nudge import nudge

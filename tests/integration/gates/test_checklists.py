@@ -50,8 +50,8 @@ def know(checklist: Checklist, gate: str, verdict: str, **columns: object) -> No
     )  # fmt: skip
     GateResult.objects.filter(checklist=checklist, gate=gate).update(
         **{
-            "state": verdict, "verdict": verdict, "evidence": evidence, "measured_at": now,
-            "expires_at": now + timedelta(days=1), **columns,
+            "state": verdict, "verdict": verdict, "sentence": "Seen.", "evidence": evidence,
+            "measured_at": now, "expires_at": now + timedelta(days=1), **columns,
         }
     )  # fmt: skip
 
@@ -131,10 +131,11 @@ def test_a_variant_of_another_version_is_refused() -> None:
         )
 
 
-def test_without_a_policy_nothing_is_checked() -> None:
+def test_an_environment_without_a_policy_is_checked_by_the_default() -> None:
     Policy.objects.all().delete()
-    with pytest.raises(Conflict, match="no policy"):
-        opened()
+    standing = selectors.standing(opened())
+    assert standing.policy.number == 1
+    assert "artifact.digest" in [g.gate for g in standing.blocking]
 
 
 def test_a_minimum_score_is_a_gate_of_its_own() -> None:
