@@ -6,7 +6,7 @@ Written on bare asyncio streams: a full client would cost more than the servers 
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ class Ask:
     Attributes:
         method: "GET", "POST", ...
         path: With its query.
-        body: JSON-encoded when it is not None.
+        body: Bytes as they are; anything else but None is JSON-encoded.
         headers: Added to the necessary ones.
     """
 
@@ -26,6 +26,9 @@ class Ask:
     path: str
     body: object | None = None
     headers: dict[str, str] | None = None
+
+
+Steps = Generator[Ask, bytes, None]  # several requests that count as one; given each answer
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,19 @@ class Measured:
 
 
 def run(
-    base: str, ask: Callable[[int], Ask], *, seconds: float, connections: int = 1, warm: int = 20
+    base: str,
+    ask: Callable[[int], Ask | Steps],
+    *,
+    seconds: float,
+    connections: int = 1,
+    warm: int = 20,
 ) -> Measured:
     """Send `ask(0)`, `ask(1)`, ... to `base` for `seconds`, and measure."""
     return asyncio.run(_run(base, ask, seconds, connections, warm))
 
 
 async def _run(
-    base: str, ask: Callable[[int], Ask], seconds: float, connections: int, warm: int
+    base: str, ask: Callable[[int], Ask | Steps], seconds: float, connections: int, warm: int
 ) -> Measured:
     host = urlsplit(base)
     numbers = iter(range(10**9))
@@ -70,8 +78,7 @@ async def _run(
         while time.perf_counter() < until if until else count < warm:
             count += 1
             began = time.perf_counter()
-            writer.write(_encode(host.netloc, ask(next(numbers))))
-            status, body = await _answer(reader)
+            status, body = await _converse(reader, writer, host.netloc, ask(next(numbers)))
             if until is None:
                 continue
             if status < 400:
@@ -93,13 +100,39 @@ async def _run(
     )
 
 
+async def _converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, netloc: str, ask: Ask | Steps
+) -> tuple[int, bytes]:
+    """Send one request, or several until one is refused; return the last answer."""
+    steps = _one_step(ask) if isinstance(ask, Ask) else ask
+    status, body, step = 0, b"", next(steps)
+    while True:
+        writer.write(_encode(netloc, step))
+        status, body = await _answer(reader)
+        if status >= 400:
+            return status, body
+        try:
+            step = steps.send(body)
+        except StopIteration:
+            return status, body
+
+
+def _one_step(ask: Ask) -> Steps:
+    """Return the one request as steps."""
+    yield ask
+
+
 def _encode(netloc: str, ask: Ask) -> bytes:
-    body = b"" if ask.body is None else json.dumps(ask.body).encode()
+    body = ask.body if isinstance(ask.body, bytes) else _json(ask.body)
     head = [f"{ask.method} {ask.path} HTTP/1.1", f"Host: {netloc}", f"Content-Length: {len(body)}"]
-    if body:
+    if body and not isinstance(ask.body, bytes):
         head.append("Content-Type: application/json")
     head += [f"{name}: {value}" for name, value in (ask.headers or {}).items()]
     return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def _json(body: object | None) -> bytes:
+    return b"" if body is None else json.dumps(body).encode()
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:

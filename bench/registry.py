@@ -2,11 +2,16 @@
 
 For 100 and for 10,000 versions of one model: get a version, get the model, search, create one.
 The versions to read are written straight into both databases, because MLflow would take many
-minutes to create them one by one; creating goes through each REST interface. Ours registers
-uploaded bytes (reads the format, keeps the digest, writes the ledger); MLflow registers a name.
+minutes to create them one by one; creating goes through each REST interface.
+
+"Create version" is our registration of an upload against MLflow's of a name: ours checks that
+the bytes are here, refuses what is registered already, keeps manifest and ledger. "Send a file
+and create version" has both sides receive 1 KB first, which MLflow stores as an artifact, and we
+hash, read and keep by digest: three requests each (MLflow wants a run for an artifact).
 """
 
 import json
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,7 +24,7 @@ import httpx
 import psycopg
 
 from bench import results
-from bench.load import Ask, Measured, run
+from bench.load import Ask, Measured, Steps, run
 from controlplane.cli.client import Client
 from controlplane.cli.output import note
 from controlplane.cli.stack import ROOT, Stack, running
@@ -27,9 +32,11 @@ from controlplane.drivers.local.supervisor import Supervisor
 
 SECONDS = 4.0
 CONNECTIONS = 4
+MANY_CONNECTIONS = 16
+CREATE = "create version"
 SIZES = (100, 10_000)
-UPLOADS = 2500  # more than either size can register in the time
-Asker = Callable[[int], Ask]
+UPLOADS = 6000  # more than either size can register in the time
+Asker = Callable[[int], Ask | Steps]
 
 
 def main() -> None:
@@ -72,14 +79,23 @@ def _compare(stack: Stack, size: int) -> list[dict[str, Any]]:
     uploads = _fill_ours(stack, name, size)
     _fill_mlflow(stack, name, size)
     ours, theirs = _ours(name, size, token, uploads), _mlflow(name, size)
-    return [_side_by_side(stack, verb, size, ours[verb], theirs[verb]) for verb in ours]
+    rows = [_side_by_side(stack, verb, size, ours[verb], theirs[verb]) for verb in ours]
+    busy = _side_by_side(
+        stack, CREATE, size, ours[CREATE], theirs[CREATE], connections=MANY_CONNECTIONS
+    )
+    return [*rows, {**busy, "name": f"{busy['name']}, {MANY_CONNECTIONS} connections"}]
 
 
 def _side_by_side(
-    stack: Stack, verb: str, size: int, ours: Asker, theirs: Asker
+    stack: Stack,
+    verb: str,
+    size: int,
+    ours: Asker,
+    theirs: Asker,
+    connections: int = CONNECTIONS,
 ) -> dict[str, Any]:
-    a = run(stack.web, ours, seconds=SECONDS, connections=CONNECTIONS)
-    b = run(stack.mlflow, theirs, seconds=SECONDS, connections=CONNECTIONS)
+    a = run(stack.web, ours, seconds=SECONDS, connections=connections)
+    b = run(stack.mlflow, theirs, seconds=SECONDS, connections=connections)
     for who, measured in (("ours", a), ("mlflow", b)):
         _say_failures(f"{verb}, {who}", measured)
     note(f"{verb} at {size}: {a.per_second:.0f}/s against {b.per_second:.0f}/s")
@@ -100,10 +116,26 @@ def _ours(name: str, size: int, token: str, uploads: list[str]) -> dict[str, Ask
         "get version": lambda k: Ask("GET", f"{base}/versions/{k % size + 1}", None, headers),
         "get model": lambda k: Ask("GET", base, None, headers),
         "search": lambda k: Ask("GET", f"{base}/versions?limit=100", None, headers),
-        "create version": lambda k: Ask(
-            "POST", f"{base}/versions", {"upload": next(left)}, headers
-        ),
+        CREATE: lambda k: Ask("POST", f"{base}/versions", {"upload": next(left)}, headers),
+        "send a file and create version": lambda k: _send_and_create(base, headers, k),
     }
+
+
+def _send_and_create(base: str, headers: dict[str, str], k: int) -> Steps:
+    content = _weights(k)
+    begun = yield Ask(
+        "POST", "/api/v1/uploads", {"filename": "w.safetensors", "size": len(content)}, headers
+    )
+    upload = json.loads(begun)["id"]
+    sent = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0", **headers}
+    yield Ask("PATCH", f"/uploads/{upload}", content, sent)
+    yield Ask("POST", f"{base}/versions", {"upload": upload}, headers)
+
+
+def _weights(k: int) -> bytes:
+    """Return 1 KB of a safetensors file that no other `k` has."""
+    header = b'{"w":{"dtype":"F32","shape":[256],"data_offsets":[0,1024]}}'
+    return struct.pack("<Q", len(header)) + header + struct.pack("<256i", *range(k, k + 256))
 
 
 def _mlflow(name: str, size: int) -> dict[str, Asker]:
@@ -115,10 +147,22 @@ def _mlflow(name: str, size: int) -> dict[str, Asker]:
         ),
         "get model": lambda k: Ask("GET", f"{base}/registered-models/get?name={name}"),
         "search": lambda k: Ask("GET", f"{base}/model-versions/search?max_results=100&{named}"),
-        "create version": lambda k: Ask(
+        CREATE: lambda k: Ask(
             "POST", f"{base}/model-versions/create", {"name": name, "source": f"s3://bench/{k}"}
         ),
+        "send a file and create version": lambda k: _mlflow_send_and_create(base, name, k),
     }
+
+
+def _mlflow_send_and_create(base: str, name: str, k: int) -> Steps:
+    answer = yield Ask("POST", f"{base}/runs/create", {"experiment_id": "0"})
+    run = json.loads(answer)["run"]["info"]["run_id"]
+    path = f"0/{run}/artifacts/w.safetensors"
+    stored = f"{base}-artifacts/artifacts/{path}"
+    yield Ask("PUT", stored, _weights(k), {"Content-Type": "application/octet-stream"})
+    source = f"mlflow-artifacts:/{path}"
+    made = {"name": name, "source": source, "run_id": run}
+    yield Ask("POST", f"{base}/model-versions/create", made)
 
 
 def _fill_mlflow(stack: Stack, name: str, size: int) -> None:

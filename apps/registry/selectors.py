@@ -120,6 +120,15 @@ def model_for_update(actor: Actor, name: str) -> RegisteredModel:
     return _seen(actor, rows.select_related("team").filter(name=name).first(), name)
 
 
+def model_to_extend(name: str) -> RegisteredModel | None:
+    """Return one model with its team, locked; None when it takes no more versions.
+
+    The caller checks each actor against the team: there may be several.
+    """
+    rows = RegisteredModel.objects.select_for_update(no_key=True, of=("self",))
+    return rows.select_related("team").filter(name=name, archived_at=None).first()
+
+
 def aliases(model_row: RegisteredModel) -> list[Alias]:
     """Return the aliases of a model with their versions, by name."""
     return list(
@@ -286,6 +295,12 @@ def version_with_digest(model_id: int, digest: str) -> ModelVersion | None:
     )
 
 
+def known_digests(model_id: int, digests: Sequence[str]) -> set[str]:
+    """Return those of `digests` that a version of the model has."""
+    rows = ModelVersion.objects.filter(model_id=model_id, manifest_digest__in=digests)
+    return {str(digest) for digest in rows.values_list("manifest_digest", flat=True)}
+
+
 def version_with_source(model_id: int, source: str) -> ModelVersion | None:
     """Return the earliest version of a model that came from `source`."""
     return ModelVersion.objects.filter(model_id=model_id, source=source).order_by("number").first()
@@ -348,6 +363,12 @@ def file(version_row: ModelVersion, path: str) -> VersionFile:
             code="registry.no_such_file",
         )
     return row
+
+
+def uploads_by_id(public_ids: Sequence[str]) -> dict[str, Upload]:
+    """Return uploads by their public ids; the caller checks whose they are."""
+    rows = Upload.objects.filter(public_id__in=public_ids)
+    return {row.public_id: row for row in rows}
 
 
 def upload(actor: Actor, public_id: str) -> Upload:

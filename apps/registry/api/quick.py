@@ -7,36 +7,23 @@ only when the answer is certain, and then byte for byte as the view would (a tes
 them). It saves the middleware, a thread and the compiling of SQL: about four fifths of the cost.
 """
 
-import asyncio
 import re
-import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
-from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlencode
-from weakref import WeakKeyDictionary
 
 import orjson
 import psycopg
 import structlog
 from django.conf import settings
-from django.db import connections
-from django.http.request import split_domain_port, validate_host
-from psycopg.rows import namedtuple_row
-from psycopg.types.json import set_json_loads
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
-from apps.accounts import selectors as accounts
-from apps.accounts.domain import access, secrets
-from apps.registry.api import shown
+from apps.accounts.domain import access
+from apps.registry.api import beside, shown
 from controlplane.http import etags, pagination
 from controlplane.http.asgi import Application, Receive, Scope, Send
-from controlplane.http.middleware import CLEAN, CONTENT_POLICY
 from controlplane.kernel.actor import Actor
-from controlplane.kernel.clock import SystemClock
 
 log = structlog.get_logger(__name__)
 
@@ -45,28 +32,7 @@ ADDRESS = re.compile(
     r"(?P<versions>/versions(?:/(?P<number>[0-9]{1,9}))?)?"
 )
 LIMIT = re.compile(r"(?:limit=([1-9][0-9]{0,2}))?")
-USE_NOTED_EVERY = timedelta(seconds=50)  # Django notes a token's use, so it sees one now and then
 ORDER = [pagination.Column("number", True, True), pagination.Column("id", True, True)]
-CONNECTIONS = 4
-HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"content-security-policy", CONTENT_POLICY.encode()),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"referrer-policy", b"same-origin"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-]
-
-TOKEN = """
-SELECT t.id, t.name, t.scopes, t.owner_id, t.expires_at, t.revoked_at, t.last_used_at,
-       p.username, p.is_active,
-       ARRAY(SELECT jsonb_build_object('role', g.role, 'team', m.slug,
-                                       'environment', g.environment)
-             FROM accounts_rolegrant g LEFT JOIN accounts_team m ON m.id = g.team_id
-             WHERE g.person_id = t.owner_id) AS granted
-FROM accounts_apitoken t JOIN accounts_person p ON p.id = t.owner_id
-WHERE t.secret_hash = %s
-"""  # noqa: S105
 MODEL = """
 SELECT m.*, t.slug AS team_slug,
        COALESCE((SELECT jsonb_object_agg(a.name, v.number ORDER BY a.name, a.id)
@@ -101,9 +67,6 @@ ORDER BY v.number DESC, v.id DESC LIMIT %s
 class QuickReads:
     """Answers what it can, and hands everything else on."""
 
-    # A pool belongs to the event loop that it was opened in.
-    pools: ClassVar[WeakKeyDictionary[Any, "AsyncConnectionPool[Any]"]] = WeakKeyDictionary()
-
     def __init__(self, otherwise: Application) -> None:
         """Stand before `otherwise`."""
         self.otherwise = otherwise
@@ -114,7 +77,7 @@ class QuickReads:
         answer = None
         if asked is not None:
             try:
-                async with await self._connection() as connection:
+                async with await beside.connection() as connection:
                     answer = await _answer(connection, asked)
             except (psycopg.Error, PoolTimeout, OSError) as error:
                 log.warning("quick_read.failed", problem=str(error).strip())
@@ -122,20 +85,6 @@ class QuickReads:
             await self.otherwise(scope, receive, send)
             return
         await _send(send, asked, answer)
-
-    async def _connection(self) -> AbstractAsyncContextManager[Any]:
-        loop = asyncio.get_running_loop()
-        pool = self.pools.get(loop)
-        if pool is None:
-            pool = self.pools[loop] = _new_pool()
-            await pool.open()
-        return pool.connection(timeout=2)
-
-    async def close(self) -> None:
-        """Close this event loop's connections."""
-        pool = self.pools.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.close()
 
 
 class _Asked:
@@ -170,17 +119,15 @@ def _asked(scope: Scope) -> _Asked | None:
     found = ADDRESS.fullmatch(str(scope["path"]))
     if found is None or found["model"] == "new":
         return None
-    headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-    secret = headers.get("authorization", "").removeprefix("Bearer ")
-    plain = headers.get("accept", "*/*") in ("*/*", "application/json")
-    if not plain or not secrets.is_token(secret) or not _is_ours(headers.get("host", "")):
+    headers = beside.plain_headers(scope)
+    if headers is None:
         return None
-    asked = _Asked(scope, found, {**headers, "secret": secret})
+    asked = _Asked(scope, found, headers)
     return asked if asked.answerable() else None
 
 
 async def _answer(connection: Any, asked: _Asked) -> _Found | None:
-    actor = await _actor(connection, asked.headers["secret"])
+    actor = await beside.actor_of(connection, asked.headers["secret"])
     if actor is None:
         return None
     if asked.is_list:
@@ -212,23 +159,6 @@ async def _list(connection: Any, actor: Actor, asked: _Asked) -> _Found | None:
     return _Found(body)
 
 
-async def _actor(connection: Any, secret: str) -> Actor | None:
-    """Return the actor of a good token whose use was noted lately; None leaves it to Django."""
-    row = await (await connection.execute(TOKEN, (secrets.hash_of(secret),))).fetchone()
-    now = SystemClock().now()
-    if row is None or row.revoked_at is not None or not row.is_active:
-        return None
-    if row.expires_at is not None and row.expires_at <= now:
-        return None
-    if row.last_used_at is None or now - row.last_used_at > USE_NOTED_EVERY:
-        return None
-    return accounts.actor_of_token(
-        accounts.LiveToken(
-            row.id, row.name, row.owner_id, row.username, row.scopes, row.last_used_at, row.granted
-        )
-    )
-
-
 def _next(asked: _Asked, rows: Sequence[Any]) -> str | None:
     if len(rows) <= asked.limit:
         return None
@@ -250,30 +180,12 @@ def _sorted(aliases: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(aliases.items()))  # jsonb keeps an order of its own
 
 
-@lru_cache(maxsize=64)
-def _is_ours(host: str) -> bool:
-    domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
-
-
-def _new_pool() -> "AsyncConnectionPool[Any]":
-    parameters = connections["default"].get_connection_params()
-    named = {k: v for k, v in parameters.items() if k not in ("cursor_factory", "context")}
-    named |= {"autocommit": True, "row_factory": namedtuple_row, "options": "-c timezone=UTC"}
-    return AsyncConnectionPool(
-        kwargs=named, min_size=1, max_size=CONNECTIONS, open=False, configure=_configure
-    )
-
-
-async def _configure(connection: "psycopg.AsyncConnection[Any]") -> None:
-    set_json_loads(orjson.loads, connection)
-
-
 async def _send(send: Send, asked: _Asked | None, found: _Found) -> None:
     headers = asked.headers if asked is not None else {}
     body = orjson.dumps(found.data)
     verbs = b"GET, POST, HEAD, OPTIONS" if found.row is None else b"GET, PATCH, HEAD, OPTIONS"
-    listed = [*HEADERS, (b"allow", verbs), (b"x-request-id", _request_id(headers).encode())]
+    listed = [*beside.HEADERS, (b"allow", verbs)]
+    listed.append((b"x-request-id", beside.request_id(headers).encode()))
     status = 200
     if found.row is not None:
         stamp = SimpleNamespace(pk=found.row.id, changed_at=found.row.changed_at)
@@ -284,7 +196,3 @@ async def _send(send: Send, asked: _Asked | None, found: _Found) -> None:
     listed.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": listed})
     await send({"type": "http.response.body", "body": body})
-
-
-def _request_id(headers: Mapping[str, str]) -> str:
-    return CLEAN.sub("", headers.get("x-request-id", ""))[:64] or uuid.uuid4().hex

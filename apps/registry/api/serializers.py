@@ -5,12 +5,15 @@ second, and REST framework's field by field rendering would take longer than the
 declared fields are what the OpenAPI document says; a test holds the two together.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.urls import reverse
 from rest_framework import serializers
 
 from apps.registry.api import shown
+from apps.registry.domain import details as described
+from apps.registry.domain.details import Details
 from apps.registry.domain.kinds import Door, Format, MirrorState, RiskTier
 from apps.registry.domain.states import VersionState
 from apps.registry.models import ModelVersion, RegisteredModel, Upload, UploadState
@@ -300,6 +303,18 @@ class RegisterVersion(EditVersion):
         if len(attrs.get("uploads", ())) > 1000:
             raise serializers.ValidationError("At most 1000 uploads make a version.")
         return attrs
+
+
+def details_of(given: Mapping[str, Any]) -> Details:
+    """Return what a checked `RegisterVersion` says about the version."""
+    said = {k: v for k, v in given.items() if k in Details.__dataclass_fields__}
+    said.pop("run_id", None)
+    if "metrics" in said:
+        said["metrics"] = described.metrics(said["metrics"])
+    for name in ("params", "tags"):
+        if name in said:
+            said[name] = described.words(said[name], name)
+    return Details(**said)
 
 
 class MoveAlias(Command):

@@ -1,6 +1,5 @@
 """REST of the registry."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,8 +10,6 @@ from rest_framework.response import Response
 from apps.registry import blobs, selectors, services
 from apps.registry.api import serializers as shapes
 from apps.registry.api.filters import number_of, text_of, texts_of
-from apps.registry.domain import details as described
-from apps.registry.domain.details import Details
 from apps.registry.models import ModelVersion
 from apps.registry.services import Registered, UploadedPath
 from controlplane.http.api import Reasoned, Resource
@@ -146,7 +143,7 @@ class Versions(RegistryResource):
             services.create_model(actor=self.actor, name=name, team=team)
 
     def _register(self, name: str, given: dict[str, Any]) -> Registered:
-        details = _details(given)
+        details = shapes.details_of(given)
         if "run_id" in given:
             return services.register_run(
                 actor=self.actor,
@@ -314,14 +311,3 @@ def _model(view: RegistryResource, name: str) -> Response:
 
 def _version(view: RegistryResource, version: ModelVersion) -> Response:
     return view.answer(shapes.VersionAnswer(version).data, etag_of=version)
-
-
-def _details(given: Mapping[str, Any]) -> Details:
-    said = {k: v for k, v in given.items() if k in Details.__dataclass_fields__}
-    said.pop("run_id", None)
-    if "metrics" in said:
-        said["metrics"] = described.metrics(said["metrics"])
-    for name in ("params", "tags"):
-        if name in said:
-            said[name] = described.words(said[name], name)
-    return Details(**said)

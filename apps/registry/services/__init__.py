@@ -13,6 +13,7 @@ from apps.registry.services.models import (
     home_team,
     restore_model,
 )
+from apps.registry.services.together import Candidate, register_together
 from apps.registry.services.uploads import (
     abandon_upload,
     begin_upload,
@@ -37,6 +38,7 @@ from apps.registry.services.versions import (
 )
 
 __all__ = [
+    "Candidate",
     "Registered",
     "UploadedPath",
     "abandon_upload",
@@ -60,6 +62,7 @@ __all__ = [
     "part_path",
     "register_files",
     "register_run",
+    "register_together",
     "register_version",
     "reject",
     "remove_alias",

@@ -129,7 +129,7 @@ def complete_adoption(
         for field, value in changed.items():
             setattr(version, field, value)
         version.save(update_fields=[*changed, "changed_at"])
-        versions.insert_files(version, files)
+        versions.insert_files([(version, file) for file in files])
         _record(actor, "registry.version.adopt", version, after={
             "digest": digest, "format": version.format, "size": version.size,
             "duplicate_of": version.duplicate_of,

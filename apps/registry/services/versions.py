@@ -1,9 +1,11 @@
 """Verbs on model versions: register, edit, archive, and what a build reports."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+import structlog
 from django.db import transaction
 from django.db.models import F
 
@@ -18,7 +20,7 @@ from apps.registry.domain.kinds import Door, MirrorState
 from apps.registry.domain.states import VERSION, VersionMove
 from apps.registry.models import ModelVersion, RegisteredModel, VersionFile
 from apps.registry.services import staging
-from controlplane.db.live import announce
+from controlplane.db.live import announce_all
 from controlplane.db.nudge import nudge
 from controlplane.kernel import digests
 from controlplane.kernel.actor import Actor
@@ -56,6 +58,82 @@ class Registered:
     created: bool
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A version before it has a number.
+
+    Attributes:
+        actor: Who registers it; the ledger names it.
+        door: The way it came in.
+        details: What was said about it.
+        mirror_state: What MLflow still has to learn, or to give.
+        columns: What was read from its files, by column, and who is to be named for it.
+        files: Its manifest; their bytes are in the blob store. Empty while they are unread.
+        request_id: Of the request that asked, where that is not the one being answered.
+    """
+
+    actor: Actor
+    door: Door
+    details: Details
+    mirror_state: MirrorState
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[FileEntry, ...] = ()
+    request_id: str = ""
+
+    @classmethod
+    def of_files(
+        cls, actor: Actor, files: Sequence[FileEntry], inspected: Inspected, details: Details,
+        door: Door, *, request_id: str = "",
+    ) -> "Draft":  # fmt: skip
+        """Return a version to be of files whose bytes are here."""
+        return cls(
+            actor=actor,
+            door=door,
+            details=replace(details, run_id=details.run_id or inspected.run_id),
+            mirror_state=MirrorState.PENDING,
+            columns={
+                **columns_of(inspected),
+                "manifest_digest": digests.of_manifest(files),
+                "size": sum(file.size for file in files),
+            },
+            files=tuple(files),
+            request_id=request_id,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of its manifest; "" while its files are unread."""
+        return str(self.columns.get("manifest_digest", ""))
+
+    def version(self, model: RegisteredModel, number: int, now: datetime) -> ModelVersion:
+        """Return the row, unsaved."""
+        return ModelVersion(
+            model=model,
+            number=number,
+            door=self.door,
+            mirror_state=self.mirror_state,
+            next_reconcile_at=now,
+            **{name: getattr(self.details, name) for name in self.details.__dataclass_fields__},
+            **{"registered_by": self.actor.name, **self.columns},
+        )
+
+    def record(self, version: ModelVersion) -> None:
+        """Write the ledger entry of `version`."""
+        names = ("number", "door", "format", "size", "source")
+        named = {"request_id": self.request_id} if self.request_id else {}
+        with structlog.contextvars.bound_contextvars(**named):
+            audit.record(
+                actor=self.actor,
+                verb="registry.version.register",
+                target=f"version/{version.public_id}",
+                subject=f"{version.model.name} v{version.number}",
+                after={
+                    **{name: getattr(version, name) for name in names},
+                    "digest": version.manifest_digest,
+                },
+            )
+
+
 def register_version(
     *,
     actor: Actor,
@@ -83,16 +161,10 @@ def register_version(
     _refuse_archived(row)
     rows = [(selectors.upload(actor, given.upload), given.path) for given in _some(uploads)]
     staged = staging.stage(rows)
-    registered = register_files(
-        actor=actor,
-        model=model,
-        files=staged.files,
-        inspected=staged.inspected,
-        details=details,
-        door=door,
-    )
-    if registered.created:
-        staging.settle([upload for upload, _ in rows])
+    with transaction.atomic():
+        registered = _register(actor, model, staged.files, staged.inspected, details, door)
+        if registered.created:
+            staging.settle([upload for upload, _ in rows])
     return registered
 
 
@@ -114,29 +186,8 @@ def register_files(
         Missing: There is no such model.
         Conflict: The model is archived.
     """
-    digest = digests.of_manifest(files)
     with transaction.atomic():
-        numbering.hold(model)  # before the row's lock, as MLflow's door does
-        row = selectors.model_for_update(actor, model)
-        access.require(actor, "registry.version.register", team=row.team.slug)
-        _refuse_archived(row)
-        existing = selectors.version_with_digest(row.pk, digest)
-        if existing is not None:
-            existing.model = row
-            return Registered(existing, created=False)
-        version = _insert(
-            actor,
-            row,
-            number=row.next_number,
-            door=door,
-            details=replace(details, run_id=details.run_id or inspected.run_id),
-            mirror_state=MirrorState.PENDING,
-            manifest_digest=digest,
-            **columns_of(inspected),
-            size=sum(file.size for file in files),
-        )
-        insert_files(version, files)
-    return Registered(version, created=True)
+        return _register(actor, model, files, inspected, details, door)
 
 
 def register_run(
@@ -174,14 +225,13 @@ def register_run(
         if existing is not None:
             existing.model = row
             return Registered(existing, created=False)
-        version = _insert(
-            actor,
-            row,
-            number=row.next_number,
+        draft = Draft(
+            actor=actor,
             door=door,
             details=replace(details, run_id=run_id, source=source),
             mirror_state=MirrorState.ADOPTING,
         )
+        (version,) = insert_all(row, [draft], first_number=row.next_number)
     return Registered(version, created=True)
 
 
@@ -192,21 +242,54 @@ def insert_adopted(
 
     The caller holds the model's lock.
     """
-    return _insert(
-        actor,
-        model,
-        number=number,
+    draft = Draft(
+        actor=actor,
         door=Door.MLFLOW,
         details=details,
         mirror_state=MirrorState.ADOPTING,
-        registered_by=registered_by or actor.name,
+        columns={"registered_by": registered_by or actor.name},
     )
+    (version,) = insert_all(model, [draft], first_number=number)
+    return version
 
 
-def insert_files(version: ModelVersion, files: Sequence[FileEntry]) -> None:
-    """Insert the manifest of `version`."""
+def insert_all(
+    model: RegisteredModel, drafts: Sequence[Draft], *, first_number: int
+) -> list[ModelVersion]:
+    """Insert versions of one model under consecutive numbers, each with its ledger entry.
+
+    The caller holds the model's lock, and has found out that nothing stands against them.
+    """
+    now = SystemClock().now()
+    numbered = list(enumerate(drafts, start=first_number))
+    versions = ModelVersion.objects.bulk_create(
+        draft.version(model, number, now) for number, draft in numbered
+    )
+    insert_files(
+        [(v, file) for v, draft in zip(versions, drafts, strict=True) for file in draft.files]
+    )
+    last = first_number + len(versions) - 1
+    RegisteredModel.objects.filter(pk=model.pk).update(
+        next_number=max(model.next_number, last + 1),
+        latest_number=max(model.latest_number or 0, last),
+        version_count=F("version_count") + len(versions),
+        changed_at=now,
+    )
+    for version, draft in zip(versions, drafts, strict=True):
+        draft.record(version)
+    announce_all(
+        ["home", f"model/{model.public_id}", *(f"version/{v.public_id}" for v in versions)]
+    )
+    # One message is enough: a sweep, at most a second later, finds the others.
+    nudge("version", versions[0].pk)
+    return versions
+
+
+def insert_files(files: Sequence[tuple[ModelVersion, FileEntry]]) -> None:
+    """Insert the files of manifests, each beside its version."""
     VersionFile.objects.bulk_create(
-        VersionFile(version=version, path=f.path, sha256=f.sha256, size=f.size) for f in files
+        VersionFile(version=version, path=f.path, sha256=f.sha256, size=f.size)
+        for version, f in files
     )
 
 
@@ -359,49 +442,25 @@ def remirror(version: ModelVersion) -> None:
 REMIRRORED = ["mirror_state", "mirror_problem", "next_reconcile_at", "changed_at"]
 
 
-def _insert(
+def _register(
     actor: Actor,
-    model: RegisteredModel,
-    *,
-    number: int,
-    door: Door,
+    model: str,
+    files: Sequence[FileEntry],
+    inspected: Inspected,
     details: Details,
-    mirror_state: MirrorState,
-    **columns: Any,
-) -> ModelVersion:
-    now = SystemClock().now()
-    version = ModelVersion.objects.create(
-        model=model,
-        number=number,
-        door=door,
-        mirror_state=mirror_state,
-        next_reconcile_at=now,
-        **{name: getattr(details, name) for name in details.__dataclass_fields__},
-        **{"registered_by": actor.name, **columns},
-    )
-    RegisteredModel.objects.filter(pk=model.pk).update(
-        next_number=max(model.next_number, number + 1),
-        latest_number=max(model.latest_number or 0, number),
-        version_count=F("version_count") + 1,
-        changed_at=now,
-    )
-    _record(
-        actor,
-        "registry.version.register",
-        version,
-        before={},
-        after={
-            "number": number,
-            "door": str(door),
-            "format": version.format,
-            "digest": version.manifest_digest,
-            "size": version.size,
-            "source": version.source,
-        },
-    )
-    announce("home")
-    nudge("version", version.pk)
-    return version
+    door: Door,
+) -> Registered:
+    draft = Draft.of_files(actor, files, inspected, details, door)
+    numbering.hold(model)  # before the row's lock, as MLflow's door does
+    row = selectors.model_for_update(actor, model)
+    access.require(actor, "registry.version.register", team=row.team.slug)
+    _refuse_archived(row)
+    existing = selectors.version_with_digest(row.pk, draft.digest)
+    if existing is not None:
+        existing.model = row
+        return Registered(existing, created=False)
+    (version,) = insert_all(row, [draft], first_number=row.next_number)
+    return Registered(version, created=True)
 
 
 def _judge(
@@ -466,17 +525,16 @@ def _record(
         after=after,
         reason=reason,
     )
-    announce(target)
-    announce(f"model/{version.model.public_id}")
+    announce_all([target, f"model/{version.model.public_id}"])
 
 
 def _clean(changes: Mapping[str, Any]) -> dict[str, Any]:
     clean = dict(changes)
     if "metrics" in clean:
         clean["metrics"] = described.metrics(clean["metrics"])
-    for field in ("params", "tags"):
-        if field in clean:
-            clean[field] = described.words(clean[field], field)
+    for words in ("params", "tags"):
+        if words in clean:
+            clean[words] = described.words(clean[words], words)
     Details(**clean)  # bounds
     return clean
 

@@ -81,26 +81,34 @@ class StrictJSON(BaseParser):
         Raises:
             ParseError: It is not JSON, or holds what JSON or the database does not allow.
         """
-        try:
-            # Django's `body` keeps the limit on size; a bare read would not.
-            body = stream.body if isinstance(stream, HttpRequest) else stream.read()
-            value = json.loads(
-                body.decode("utf-8"),
-                parse_constant=_refuse_constant,
-                object_pairs_hook=_refuse_doubled,
-            )
-        except UnicodeDecodeError as error:
-            raise exceptions.ParseError("The body is not UTF-8.") from error
-        except json.JSONDecodeError as error:
-            raise exceptions.ParseError(
-                f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-            ) from error
-        except RecursionError as error:
-            raise exceptions.ParseError("The body is nested too deeply.") from error
-        except ValueError as error:
-            raise exceptions.ParseError(f"The body is not JSON: {error}.") from error
-        _refuse_unstorable(value)
-        return value
+        # Django's `body` keeps the limit on size; a bare read would not.
+        return strict_json(stream.body if isinstance(stream, HttpRequest) else stream.read())
+
+
+def strict_json(body: bytes) -> Any:
+    """Return what `body` says.
+
+    Raises:
+        ParseError: It is not JSON, or holds what JSON or the database does not allow.
+    """
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_refuse_doubled,
+        )
+    except UnicodeDecodeError as error:
+        raise exceptions.ParseError("The body is not UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise exceptions.ParseError(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from error
+    except RecursionError as error:
+        raise exceptions.ParseError("The body is nested too deeply.") from error
+    except ValueError as error:
+        raise exceptions.ParseError(f"The body is not JSON: {error}.") from error
+    _refuse_unstorable(value)
+    return value
 
 
 def _refuse_constant(name: str) -> None:

@@ -11,6 +11,7 @@ django = get_asgi_application()
 
 from apps.console.live import live_events  # noqa: E402
 from apps.registry.api.quick import QuickReads  # noqa: E402
+from apps.registry.api.quick_register import QuickRegister  # noqa: E402
 from apps.registry.api.upload_bytes import upload_bytes  # noqa: E402
 from apps.registry.door.proxy import mlflow_door  # noqa: E402
 from controlplane.db.pool import share_connections  # noqa: E402
@@ -21,8 +22,10 @@ checks.refuse_misconfigured()
 share_connections()
 
 application = QuickReads(
-    by_prefix(
-        {"/mlflow": mlflow_door, "/live": live_events, "/uploads": upload_bytes},
-        otherwise=cast(Application, django),  # Django's own types narrow the scope to a dict
+    QuickRegister(
+        by_prefix(
+            {"/mlflow": mlflow_door, "/live": live_events, "/uploads": upload_bytes},
+            otherwise=cast(Application, django),  # Django's types narrow the scope to a dict
+        )
     )
 )

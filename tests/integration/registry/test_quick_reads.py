@@ -11,6 +11,7 @@ from django.test import Client
 
 from apps.accounts.models import ApiToken
 from apps.registry import services
+from apps.registry.api import beside
 from apps.registry.api.quick import QuickReads
 from controlplane.kernel.actor import worker
 from controlplane.kernel.clock import SystemClock
@@ -45,7 +46,7 @@ async def ask(
         shown = {k.decode().lower(): v.decode() for k, v in start["headers"]}
         return start["status"], shown, body["body"]
     finally:
-        await application.close()
+        await beside.close()
 
 
 def quick(path: str, headers: dict[str, str], method: str = "GET") -> Any:
