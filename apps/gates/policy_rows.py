@@ -8,7 +8,8 @@ from apps.audit import services as audit
 from apps.environments import selectors as environments
 from apps.environments.models import Environment
 from apps.gates.domain.default_policies import default_policy
-from apps.gates.domain.policy import as_document
+from apps.gates.domain.policy import as_document, parse
+from apps.gates.domain.policy_yaml import PolicyFile
 from apps.gates.models import Policy
 from apps.registry.domain.kinds import RiskTier
 from controlplane.kernel.actor import Actor, worker
@@ -81,6 +82,13 @@ def of(actor: Actor, environment: str, risk_tier: str) -> Policy:
     access.require(actor, "gates.read")
     known_tier(risk_tier)
     return policy_shown(environments.by_slug(environment), risk_tier)
+
+
+def file_of(policy: Policy) -> PolicyFile:
+    """Return a policy as it stands in a file, its fields in their usual order."""
+    return PolicyFile(
+        policy.environment.slug, policy.risk_tier, as_document(parse(policy.document))
+    )
 
 
 def latest(environment: Environment, risk_tier: str) -> Policy | None:

@@ -1,6 +1,5 @@
 """REST of policies: read, write, import, export, try."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
@@ -24,7 +23,6 @@ from apps.gates.api.serializers import (
 from apps.gates.domain import policy_yaml
 from apps.gates.domain.catalogue import CATALOGUE
 from apps.gates.domain.policy_yaml import PolicyFile
-from apps.gates.models import Policy
 from apps.gates.services import policies
 from apps.registry import selectors as registry
 from controlplane.http.api import Resource
@@ -49,7 +47,7 @@ class Policies(Resource):
         )
         if _wants_yaml(request):
             ordered = rows.order_by("environment__rank", "environment_id", "id")
-            return _file(policy_yaml.write(_files(ordered)), "policies.yaml")
+            return _file(policy_yaml.write(map(policy_rows.file_of, ordered)), "policies.yaml")
         return self.page(rows.order_by("-id"), PolicyAnswer)
 
     @describe("Import policies", command=ImportPolicies, answer=ImportAnswer)
@@ -76,7 +74,7 @@ class PolicyDetail(Resource):
             policy = policy_rows.version(policy.environment, tier, number)
         if _wants_yaml(request):
             name = f"policy-{environment}-{tier}.yaml"
-            return _file(policy_yaml.write_one(next(_files([policy]))), name)
+            return _file(policy_yaml.write_one(policy_rows.file_of(policy)), name)
         on_record = policy if policy.pk else None
         return self.answer(PolicyAnswer(policy).data, etag_of=on_record)
 
@@ -162,10 +160,6 @@ def _given_policies(given: dict[str, Any]) -> tuple[PolicyFile, ...]:
     if "yaml" in given:
         return policy_yaml.read(given["yaml"])
     return policy_yaml.policies_in({"policies": given["policies"]})
-
-
-def _files(rows: Iterable[Policy]) -> Iterator[PolicyFile]:
-    return (PolicyFile(p.environment.slug, p.risk_tier, p.document) for p in rows)
 
 
 def _wants_yaml(request: Request) -> bool:

@@ -137,7 +137,8 @@ def policy(request: HttpRequest, environment: str, tier: str) -> HttpResponse:
     if request.method == "POST":
         return _change(request, actor, current)
     shown = _asked_version(request, current)
-    draft = Draft(policy_yaml.write_document(current.document), base=current.number)
+    text = policy_yaml.write_document(policy_rows.file_of(current).document)
+    draft = Draft(text, base=current.number)
     return _policy_page(request, actor, current, shown, draft)
 
 
