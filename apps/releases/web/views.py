@@ -116,6 +116,14 @@ def show(
     return page(request, "releases/release.html", context, parts=PARTS, status=status)
 
 
+def whole(seen: Seen) -> dict[str, Any]:
+    """Return everything that the page of a release shows."""
+    context = _frame(seen)
+    for build in _PARTS.values():
+        context |= build(seen)
+    return context | _rest(seen)
+
+
 def changes_since(seen: Seen, digest: str) -> list[Change]:
     """Return what differs between the request about `digest` and what would ship now."""
     before = next((r for r in seen.replaced.values() if r.digest == digest), None)
