@@ -69,6 +69,13 @@ class Client:
         """Read one object."""
         return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
 
+    def text(self, path: str, **query: Any) -> str:
+        """Read what is not JSON."""
+        params = {k: v for k, v in query.items() if v is not None}
+        answer = self._request("GET", path, params=params, headers={"Accept": "*/*"})
+        self._raise_for(answer)
+        return answer.text
+
     def post(self, path: str, body: Json | None = None) -> Json:
         """Do one verb; the idempotency key makes a repeated request safe."""
         return self._ask(
