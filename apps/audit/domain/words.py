@@ -91,6 +91,16 @@ SENTENCES = {
     "accounts.team.manage": "changed the team {subject}",
     "accounts.token.create": "made the token {subject}",
     "accounts.token.revoke": "revoked the token {subject}",
+    "accounts.email.change": "gave another mail address",
+    "notifications.channel.create": "made {subject}",
+    "notifications.channel.edit": "edited {subject}",
+    "notifications.channel.test": "tested {subject}",
+    "notifications.channel.enable": "enabled {subject}",
+    "notifications.channel.disable": "disabled {subject}",
+    "notifications.channel.rotate": "made a new secret for {subject}",
+    "notifications.channel.remove": "removed {subject}",
+    "notifications.delivery.replay": "sent again {subject}",
+    "notifications.follow": "chose {subject}",
     "accounts.sign_in": "signed in",
     "accounts.sign_out": "signed out",
 }
@@ -115,6 +125,8 @@ TONES = {
 # Steps on the way: whoever wants to know them opens the page of the thing.
 QUIET = (
     "accounts.",
+    "notifications.follow",
+    "notifications.channel.test",
     "registry.upload",
     "registry.version.learn",
     "endpoints.revision.start",

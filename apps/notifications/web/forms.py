@@ -59,7 +59,9 @@ class ChannelForm(forms.Form):
 class NewChannelForm(ChannelForm):
     """A new channel, with its owner and its transport."""
 
-    team = forms.ChoiceField(required=False, label="Whose")
+    team = forms.ChoiceField(
+        required=False, label="Whose", widget=forms.Select(attrs={"class": "input"})
+    )
     transport = forms.ChoiceField(
         choices=[(t.value, title) for t, title, _ in TRANSPORTS], initial=Transport.APPRISE.value
     )
