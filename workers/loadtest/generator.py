@@ -52,6 +52,7 @@ async def run(plan: LoadPlan) -> LoadResult:
     finally:
         gc.enable()
         client.close()
+        await asyncio.sleep(0)  # connections close when the loop comes round
 
 
 async def _ask(plan: LoadPlan, client: "_Client") -> LoadResult:

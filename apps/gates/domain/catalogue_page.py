@@ -14,14 +14,16 @@ HEAD = """# Gates
 Printed from `apps/gates/domain/catalogue.py` by `python -m apps.gates.domain.catalogue_page`.
 
 A policy lists the gates of an environment and a risk tier. Each gate is a program that comes to
-*passed*, *failed* or *unknown*, with evidence, and looks again before its evidence is too old. What
-is missing, too old or could not be measured is unknown, and unknown never passes; only a waiver gets
-past it. A policy may shorten the age (`max_age_days`) and set the parameters that are named here.
+*passed*, *failed* or *unknown*, with evidence, and looks again before its evidence is too old.
+What is missing, too old or could not be measured is unknown, and unknown never passes; only a
+waiver gets past it. A policy may shorten the age (`max_age_days`) and set the parameters that are
+named here.
 """
 PARAMETERS: dict[str, str] = {
     "artifact.licences": "`allowed`: a list of SPDX names.",
-    "quality.better": "`metrics`: which must be better (default: all that were sent). `margin`: how "
-    "much worse than what is live is still good enough (default 0). `slices`: false asks for none.",
+    "quality.better": "`metrics`: which must be better (default: all that were sent). `margin`: "
+    "how much worse than what is live is still good enough (default 0). `slices`: false asks for "
+    "none.",
     "load.objective": "`seconds` (default 20; longer where fewer than 200 requests would fit). "
     "`headroom` (default 0.5).",
     "model.fresh": "`model_days` (default 180). `data_days` (default 365).",
