@@ -19,7 +19,7 @@ from apps.notifications.domain.digests import next_digest
 from apps.notifications.domain.kinds import ABOUT_CHANNELS, Way, way_of
 from apps.notifications.domain.message import Message
 from apps.notifications.models import Channel, Delivery, Notification, Preference
-from controlplane.db.live import announce
+from controlplane.db.live import announce, announce_all
 from controlplane.kernel.clock import SystemClock
 
 TITLE, BODY, DEDUPE = 200, 10_000, 150
@@ -116,8 +116,8 @@ def _tell_people(
     Notification.objects.bulk_create(rows, ignore_conflicts=True)
     fresh = _inserted([row.public_id for row in rows])
     told = [row.person for row in rows if row.public_id in fresh]
-    for person in told:
-        announce(f"person/{person.pk}", hint="inbox")
+    if told:
+        announce_all([f"person/{person.pk}" for person in told], hint="inbox")
     return told
 
 

@@ -1,16 +1,18 @@
 """Who is told, how, and how often."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Thread
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 
-from apps.notifications import services
+from apps.notifications import selectors, services
 from apps.notifications.models import Channel, Delivery, Notification, Preference
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
+NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 ASK = {"kind": "release.waits_for_you", "title": "Fraud v3 waits", "link": "/releases/1"}
 
 
@@ -169,3 +171,79 @@ def test_what_is_said_may_be_long_or_strange():
 def test_a_link_stays_with_us(link):
     with pytest.raises(ValueError, match="a path of ours"):
         services.notify(kind="gate.failed", title="x", link=link, people=[])
+
+
+# --- whether somebody would be woken ----------------------------------------------------------
+
+
+def test_nobody_is_reachable_without_a_channel_on_call():
+    team = factories.team()
+    channel(team=team, verified_at=NOW)
+    channel(name="pager", team=factories.team(), on_call=True, verified_at=NOW)
+    channel(name="off", team=team, on_call=True, verified_at=NOW, disabled_at=NOW)
+    assert selectors.on_call_reachable(team.pk) == (
+        False, "The team has no channel on call.", None,
+    )  # fmt: skip
+
+
+def test_a_channel_that_nobody_tried_is_not_known_to_work():
+    team = factories.team()
+    channel(name="pager", team=team, on_call=True)
+    reachable, sentence, at = selectors.on_call_reachable(team.pk)
+    assert (reachable, at) == (False, None)
+    assert "No message has reached" in sentence
+    assert "(pager)" in sentence
+
+
+def test_a_channel_that_a_message_reached_counts_and_the_latest_is_told():
+    team = factories.team()
+    channel(name="pager", team=team, on_call=True, verified_at=NOW - timedelta(days=3))
+    channel(name="phone", team=team, on_call=True, verified_at=NOW)
+    channel(name="new", team=team, on_call=True)
+    assert selectors.on_call_reachable(team.pk) == (
+        True, "A message reached phone, a channel of the team on call.", NOW,
+    )  # fmt: skip
+
+
+# --- many at once -----------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_thing_said_by_many_at_once_is_said_once():
+    people = [somebody() for _ in range(5)]
+    team = factories.team()
+    channel(team=team)
+    barrier, failed = Barrier(6), []
+
+    def say(number):
+        told = [person.pk for person in people]
+        try:
+            barrier.wait()
+            with transaction.atomic():
+                # In another order each: locks taken in that order would wait for each other.
+                services.notify(
+                    **ASK, people=told[number % 5 :] + told[: number % 5], teams=[team.pk],
+                    dedupe="release/1/waits/1",
+                )  # fmt: skip
+        except Exception as error:
+            failed.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [Thread(target=say, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert Notification.objects.count() == 5
+    assert Delivery.objects.count() == 6
+
+
+def test_telling_two_hundred_people_takes_as_many_queries_as_telling_one(
+    django_assert_max_num_queries,
+):
+    people = [somebody().pk for _ in range(200)]
+    with django_assert_max_num_queries(12):
+        services.notify(**ASK, people=people, dedupe="x")
+    assert Delivery.objects.count() == 200
