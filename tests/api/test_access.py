@@ -225,6 +225,9 @@ API: dict[str, dict[str, Rule]] = {
     "checklists/<str:checklist_id>": read("gates", "team"),
     "checklists/<str:checklist_id>/gates/<str:gate>/run": act("gates.run", WHERE),
 }
+PROPOSAL = {
+    "model": "a-model", "version": "2", "environment": ENVIRONMENT, "strategy": "all_at_once",
+}  # fmt: skip
 PAGE_BUILD, PAGE_ENDPOINT = "builds/<str:public_id>", "endpoints/<str:environment>/<str:name>"
 HEARING = "settings/notifications"
 PAGE_CHANNEL = f"{HEARING}/channels/<str:channel_id>"
@@ -341,6 +344,36 @@ PAGES: dict[str, dict[str, Rule]] = {
     f"{PAGE_BUILD}/cancel": act("builds.cancel"),
     f"{PAGE_BUILD}/retry": act("builds.retry"),
     "endpoints": read("endpoints"),
+    "inbox": read("releases"),
+    "releases": read("releases"),
+    "releases/new": {
+        "GET": Rule("releases.propose"),
+        "POST": Rule("releases.propose", WHERE, PROPOSAL),
+    },
+    RELEASE: read("releases", "team"),
+    f"{RELEASE}/approve": act("approvals.decide", WHERE, digest="sha256:0"),
+    f"{RELEASE}/request-changes": act("approvals.decide", WHERE, digest="d", reason="r"),
+    f"{RELEASE}/decline": act("approvals.decide", WHERE, digest="sha256:0", reason="r"),
+    f"{RELEASE}/take-back": act("approvals.decide", WHERE),
+    f"{RELEASE}/comment": act("releases.comment", WHERE, text="t"),
+    f"{RELEASE}/withdraw": act("releases.withdraw", WHERE),
+    f"{RELEASE}/revise": {
+        "GET": Rule("releases.revise", WHERE),
+        "POST": Rule("releases.revise", WHERE, {"replicas": "2", "strategy": "all_at_once"}),
+    },
+    f"{RELEASE}/promote": act("releases.propose", WHERE, environment=ENVIRONMENT),
+    f"{RELEASE}/roll-back": act("releases.roll_back", WHERE, reason="r"),
+    f"{RELEASE}/review": act("releases.review", WHERE, review="t"),
+    f"{RELEASE}/break-glass": {
+        "GET": Rule("releases.break_glass", WHERE),
+        "POST": Rule("releases.break_glass", WHERE, {"reason": "r", "name": "a-model"}),
+    },
+    f"{RELEASE}/gates/<str:gate>/run": act("gates.run", WHERE),
+    f"{RELEASE}/gates/<str:gate>/waive": act("gates.waive", WHERE, reason="r", days="1"),
+    "delegations": act(
+        "approvals.delegate", "", substitute="somebody", starts_at=FAR[:16], ends_at=FARTHER[:16]
+    ),
+    "delegations/<str:public_id>/end": act("approvals.delegate", ""),
     PAGE_ENDPOINT: read("endpoints", "team"),
     f"{PAGE_ENDPOINT}/retire": act("endpoints.retire", WHERE),
     f"{PAGE_ENDPOINT}/scale": act("endpoints.scale", WHERE, replicas="2"),

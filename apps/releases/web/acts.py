@@ -7,11 +7,13 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_POST
 
+from apps.accounts.domain import access
 from apps.gates import services as gates
 from apps.releases import selectors, services
 from apps.releases.web.seen import Seen
 from apps.releases.web.views import Changed, changes_since, show
 from controlplane.http.permissions import actor_of, signed_in
+from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.errors import Conflict, ControlPlaneError, Denied, Invalid, Missing
 
@@ -144,11 +146,12 @@ def review(request: HttpRequest, number: int) -> HttpResponse:
 def run_gate(request: HttpRequest, number: int, gate: str) -> HttpResponse:
     """Have a gate looked at again."""
     actor = actor_of(request)
-    checklist = _checklist(request, number)
     return _act(
         request,
         number,
-        lambda: gates.run_gate_again(actor=actor, checklist=checklist, gate=gate),
+        lambda: gates.run_gate_again(
+            actor=actor, checklist=_checklist(actor, number, "gates.run"), gate=gate
+        ),
         "It is looked at again; the page shows what comes of it.",
         _gate(gate),
     )
@@ -159,13 +162,12 @@ def run_gate(request: HttpRequest, number: int, gate: str) -> HttpResponse:
 def waive_gate(request: HttpRequest, number: int, gate: str) -> HttpResponse:
     """Pass a gate without its evidence, for some days."""
     actor = actor_of(request)
-    checklist = _checklist(request, number)
     return _act(
         request,
         number,
         lambda: gates.grant_waiver(
             actor=actor,
-            checklist=checklist,
+            checklist=_checklist(actor, number, "gates.waive"),
             gate=gate,
             reason=request.POST.get("reason", ""),
             expires_at=_until(request.POST.get("days", "")),
@@ -228,8 +230,10 @@ def _act(
     return _back(number, section)
 
 
-def _checklist(request: HttpRequest, number: int) -> str:
-    row = selectors.release(actor_of(request), number)
+def _checklist(actor: Actor, number: int, verb: str) -> str:
+    row = selectors.release(actor, number)
+    team, place = row.version.model.team.slug, row.environment.slug
+    access.require(actor, verb, team=team, environment=place)
     if row.checklist is None:
         raise Conflict(
             f"The gates of R-{number} are not listed yet.",

@@ -82,11 +82,7 @@ def propose(request: HttpRequest) -> HttpResponse:
     model = registry.model(actor, name)
     version = registry.version_of(model, int(number))
     places = [e for e in environments.in_order() if _may(actor, model, e)]
-    place = next((e for e in places if e.slug == told.get("environment")), None)
-    place = place or next((e for e in places if e.protected), places[-1] if places else None)
-    if place is None:
-        access.require(actor, "releases.propose", team=model.team.slug)
-        raise Missing("There is no environment to propose it for.", code="environments.missing")
+    place = _place(actor, model, places, told.get("environment", ""))
     rules = _rules(place, model)
     form = ReleaseForm(
         request.POST or None,
@@ -293,6 +289,26 @@ def _names(names: list[str]) -> str:
     more = len(names) - MOST_NAMED
     shown = ", ".join(names[:MOST_NAMED])
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _place(
+    actor: Actor, model: RegisteredModel, places: list[Environment], wanted: str
+) -> Environment:
+    """Return the environment that was named, or the first that needs a release.
+
+    Raises:
+        Denied: The actor may not propose there.
+        Missing: There is no such environment.
+    """
+    team = model.team.slug
+    if wanted:
+        named = environments.by_slug(wanted)
+        access.require(actor, "releases.propose", team=team, environment=named.slug)
+        return named
+    if not places:
+        access.require(actor, "releases.propose", team=team, environment=access.EVERYWHERE)
+        raise Missing("There is no environment to propose it for.", code="environments.missing")
+    return next((e for e in places if e.protected), places[-1])
 
 
 def _rules(place: Environment, model: RegisteredModel) -> PolicyDocument | None:
