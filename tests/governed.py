@@ -194,9 +194,7 @@ def house(**policy: Any) -> Governed:
     team = factories.team(slug="fraud")
     model = factories.model(team=team)
     author = factories.person(username="author")
-    version = factories.version(
-        model=model, manifest_digest=f"sha256:{1:064d}"
-    )
+    version = factories.version(model=model, manifest_digest=f"sha256:{1:064d}")
     ModelVersion.objects.filter(pk=version.pk).update(registered_by="author/ci")
     version.refresh_from_db()
     variant = factories.variant(version=version, kind="onnx")
@@ -207,7 +205,9 @@ def house(**policy: Any) -> Governed:
         ("operator", Role.OPERATOR), ("viewer", Role.VIEWER), ("boss", Role.ADMIN),
     ):  # fmt: skip
         people[name] = factories.person(username=name)
-        factories.grant(person=people[name], role=role, team=team if role == Role.REVIEWER else None)
+        factories.grant(
+            person=people[name], role=role, team=team if role == Role.REVIEWER else None
+        )
     made = Governed(model, version, variant, environment, people)
     put_policy(environment, model.risk_tier, **policy)
     return made
