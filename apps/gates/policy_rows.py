@@ -16,7 +16,7 @@ from controlplane.kernel.actor import Actor, worker
 from controlplane.kernel.errors import Invalid, Missing
 
 HOUSE = worker("policies")
-WHY_DEFAULT = "The default, because this environment had no policy yet; see docs/gates.md."
+WHY_DEFAULT = "The default, because this environment had no policy yet; see docs/policies.md."
 
 
 def policy_in_force(environment: Environment, risk_tier: str) -> Policy:

@@ -25,7 +25,7 @@ class PolicyAnswer(serializers.ModelSerializer[Policy]):
     environment = serializers.CharField(source="environment.slug")
     risk_tier = serializers.ChoiceField(choices=[str(t) for t in RiskTier])
     number = serializers.IntegerField(help_text="0 for the default, which is not on record yet.")
-    document = serializers.JSONField(help_text="What it says; see docs/gates.md.")
+    document = serializers.JSONField(help_text="What it says; see docs/policies.md.")
 
     class Meta:
         """Which columns are shown."""
@@ -175,7 +175,7 @@ class ScoreAnswer(serializers.Serializer[Score]):
 class WritePolicy(Command):
     """Write the next version of a policy."""
 
-    document = serializers.JSONField(help_text="What it says; see docs/gates.md.")
+    document = serializers.JSONField(help_text="What it says; see docs/policies.md.")
     reason = serializers.CharField(max_length=2000, help_text="Why, for history and ledger.")
     base = serializers.IntegerField(
         required=False,
