@@ -236,6 +236,7 @@ PAGES: dict[str, dict[str, Rule]] = {
     "livez": {m: Rule(OPEN) for m in METHODS},
     "readyz": {m: Rule(OPEN) for m in METHODS},
     "metrics": {m: Rule(OPEN) for m in METHODS},
+    "docs/problems": {"GET": Rule(OPEN)},
     "sign-in": {"GET": Rule(OPEN), "POST": Rule(OPEN, body={"username": "x", "password": "y"})},
     "sign-out": {"GET": Rule(SIGNED_IN), "POST": Rule(OPEN)},
     "theme": {"POST": Rule(OPEN, body={"theme": "dark"})},

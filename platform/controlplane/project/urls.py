@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from controlplane.http import api_docs
+from controlplane.http import api_docs, catalogue
 from controlplane.project import health
 
 handler400 = "controlplane.http.problems.bad_request"
@@ -32,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
+    path("docs/problems", catalogue.problems_page, name="problems"),
     path("api/v1/", include(api)),
     path("", include("apps.accounts.web.urls")),
     path("", include("apps.notifications.web.urls")),
