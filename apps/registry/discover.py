@@ -17,11 +17,12 @@ from django.db.models import Q
 
 from apps.registry import services
 from apps.registry.domain import mirrored
-from apps.registry.domain.drift import drifts
+from apps.registry.domain.drift import Known, drifts, lagging
 from apps.registry.domain.kinds import MirrorState
 from apps.registry.models import Alias, ModelVersion, RegisteredModel
 from apps.registry.ports import ModelStore, StoredModel, StoredVersion
 from apps.registry.reconcile import MIRROR
+from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.errors import ControlPlaneError, Transient
 
 log = structlog.get_logger(__name__)
@@ -93,17 +94,18 @@ class Discovery:
             self.aliases_at = now + min(took * SHARE_OF_TIME, RARELY)
 
     def _settle(self, model: str) -> None:
-        """Deal with the aliases of one model that differ; what is still on its way waits.
+        """Deal with the aliases of one model that somebody moved.
 
         MLflow is read after our own rows: where those stay the same until the model is locked,
-        and no version of theirs waits for the mirror, the difference is somebody's doing.
+        the difference is not the mirror's doing.
         """
         here = _aliases([model]).get(model, {})
         stored = self.store.model(model)
         if stored is None:
             return
+        _remind(model, lagging(here, stored.aliases))
         for drift in drifts(here, stored.aliases):
-            if drift.there is None and not self._still_has(model, drift.here):
+            if drift.there is None and not self._still_has(model, drift.was):
                 continue
             try:
                 done = services.settle_drift(actor=MIRROR, model=model, drift=drift)
@@ -113,7 +115,7 @@ class Discovery:
             if done is not None:
                 log.warning(
                     "alias.moved_behind_our_back", model=model, alias=drift.alias,
-                    here=drift.here, there=drift.there, done=str(done),
+                    here=drift.was, there=drift.there, done=str(done),
                 )  # fmt: skip
 
     def _still_has(self, model: str, number: int | None) -> bool:
@@ -171,16 +173,29 @@ def _have(model: StoredModel) -> None:
 def _differing(models: Sequence[StoredModel]) -> list[str]:
     """Return the names of models whose aliases differ, or seem to."""
     here = _aliases([model.name for model in models])
-    return [model.name for model in models if dict(model.aliases) != here.get(model.name, {})]
+    return [
+        model.name
+        for model in models
+        if dict(model.aliases) != {a: k.number for a, k in here.get(model.name, {}).items()}
+    ]
 
 
-def _aliases(models: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return the numbers of versions by alias, by model."""
-    found: dict[str, dict[str, int]] = {}
+def _aliases(models: Sequence[str]) -> dict[str, dict[str, Known]]:
+    """Return what we know of aliases, by model and name."""
+    found: dict[str, dict[str, Known]] = {}
     rows = Alias.objects.filter(model__name__in=models)
-    for model, alias, number in rows.values_list("model__name", "name", "version__number"):
-        found.setdefault(model, {})[alias] = number
+    for model, alias, number, shown in rows.values_list(
+        "model__name", "name", "version__number", "shown_number"
+    ):
+        found.setdefault(model, {})[alias] = Known(number, shown)
     return found
+
+
+def _remind(model: str, numbers: Sequence[int]) -> None:
+    """Have the mirror look again at versions whose aliases did not reach MLflow."""
+    ModelVersion.objects.filter(
+        model__name=model, number__in=numbers, mirror_state=MirrorState.MIRRORED
+    ).update(mirror_state=MirrorState.PENDING, next_reconcile_at=SystemClock().now())
 
 
 def _hurry(now: datetime) -> None:

@@ -144,6 +144,9 @@ class Alias(Row):
     model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="aliases")
     name = models.CharField(max_length=80)
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="aliases")
+    # What MLflow was last seen to show, null for nothing: what it shows beside this and
+    # `version` is somebody's doing, past us.
+    shown_number = models.PositiveIntegerField(null=True, blank=True)
 
     class Meta:
         """Rules that hold whoever writes the row."""

@@ -249,16 +249,24 @@ class VersionReconciler:
     def _alias(self, version: ModelVersion) -> None:
         """Make the aliases of this version in MLflow what they are here.
 
-        One that we never had stays: somebody set it in MLflow, and `discover` deals with it.
+        What MLflow shows beside that and what it was last seen to show is somebody's doing, past
+        us: `discover` deals with it, so that it is recorded.
         """
         name, number = version.model.name, version.number
+        rows = list(Alias.objects.filter(model=version.model).select_related("version"))
         stored = self.store.model(name)
         there = dict(stored.aliases) if stored is not None else {}
-        rows = Alias.objects.filter(model=version.model)
-        here = dict(rows.values_list("name", "version__number"))
-        for alias, target in here.items():
-            if target == number and there.get(alias) != number:
-                self.store.set_alias(name, alias, number)
+        for row in rows:
+            seen = there.get(row.name)
+            if row.version.number != number or seen not in (number, row.shown_number):
+                continue
+            if seen != number:
+                self.store.set_alias(name, row.name, number)
+            if row.shown_number != number:
+                # Only if nobody has seen otherwise since: a late pass must not undo what it says.
+                known = Alias.objects.filter(pk=row.pk, shown_number=row.shown_number)
+                known.update(shown_number=number)
+        here = {row.name for row in rows}
         for alias, target in there.items():
             if target == number and alias not in here and _was_ours(version.model, alias):
                 self.store.remove_alias(name, alias)

@@ -132,6 +132,7 @@ def test_the_alias_follows_our_decision_within_five_seconds(
             follow(model, number)
             took = until(lambda n=number: aliases(store, model.name) == {"champion": n})
             assert took < 5
+            until(all_mirrored)
 
 
 def test_an_alias_moved_past_the_door_is_noticed_put_back_and_told(

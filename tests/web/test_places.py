@@ -141,7 +141,7 @@ def test_an_objective_is_declared_and_said_in_plain_words(ada: Client) -> None:
     said = words(ada.get("/models/iris/objectives"))
     assert "iris promises nothing yet" in said
     said = words(ada.post("/models/iris/objectives/production", PROMISE, follow=True))
-    assert "99.95 are answered and 99 take at most 25" in said
+    assert "99.95 % of requests are answered and 99 % take at most 25" in said
     assert "1 in 2,000 requests, as much as 20 minutes without any answer in 28 days" in said
     row = ServiceObjective.objects.get()
     assert (row.availability, row.latency_share, row.declared_by) == (0.9995, 0.99, "ada")

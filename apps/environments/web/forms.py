@@ -33,7 +33,10 @@ class DeclareForm(forms.Form):
         help_text="What people will call it: Year end, Office hours.",
     )
     reason = forms.CharField(
-        label="Why", max_length=500, required=False, help_text="Whoever is stopped reads this."
+        label="Why",
+        max_length=500,
+        required=False,
+        help_text="A freeze needs it: whoever is stopped reads this.",
     )
 
     def __init__(self, *args: Any, places: Sequence[Environment], **kwargs: Any) -> None:

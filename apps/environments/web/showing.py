@@ -67,7 +67,7 @@ class Place:
         state: "open", "frozen" or "closed".
         words: What is so now and what changes it, in a sentence.
         now_x: Where the strip has come to.
-        in_force: What was declared and is not over.
+        in_force: What was declared and is not over; what stands now comes first.
         ended: What was ended lately.
         may: Whether the reader may freeze it.
     """
@@ -106,7 +106,12 @@ def place(
             Day(WEEKDAYS[day.weekday()], day.day, day.weekday() > 4)
             for day in (start + timedelta(days=n) for n in range(DAYS_SHOWN))
         ),
-        in_force=tuple(_declared(row, now, zone) for row in standing),
+        in_force=tuple(
+            sorted(
+                (_declared(row, now, zone) for row in standing),
+                key=lambda d: (d.row.kind, not d.stands, -d.row.pk),
+            )
+        ),
         ended=tuple(row for row in rows if row.ended_at is not None)[:5],
         may=may,
     )

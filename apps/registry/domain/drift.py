@@ -6,22 +6,35 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True)
-class Drift:
-    """One alias that differs.
+class Known:
+    """An alias here.
 
     Attributes:
-        here: The number that it names here; None when it is unknown here.
+        number: The version that it names.
+        shown: What MLflow was last seen to show; None for nothing.
+    """
+
+    number: int
+    shown: int | None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One alias that somebody moved in MLflow, past us.
+
+    Attributes:
+        here: What we know of it; None when it is unknown here.
         there: The number that it names in MLflow; None when it is unknown there.
     """
 
     alias: str
-    here: int | None
+    here: Known | None
     there: int | None
 
     @property
-    def numbers(self) -> frozenset[int]:
-        """Return the versions it is about."""
-        return frozenset(n for n in (self.here, self.there) if n is not None)
+    def was(self) -> int | None:
+        """Return the number that it names here."""
+        return self.here.number if self.here is not None else None
 
 
 class Answer(StrEnum):
@@ -31,22 +44,42 @@ class Answer(StrEnum):
     ADOPT = "adopt"
 
 
-def drifts(here: Mapping[str, int], there: Mapping[str, int]) -> list[Drift]:
-    """Return the aliases that differ, by name."""
-    names = sorted({*here, *there})
-    found = (Drift(name, here.get(name), there.get(name)) for name in names)
-    return [drift for drift in found if drift.here != drift.there]
+def drifts(here: Mapping[str, Known], there: Mapping[str, int]) -> list[Drift]:
+    """Return the aliases that were moved in MLflow, by name.
+
+    One that MLflow shows as it was last seen to is not among them: there, it is the mirror that
+    has still to bring our own move.
+    """
+    found = []
+    for alias in sorted({*here, *there}):
+        known, number = here.get(alias), there.get(alias)
+        if known is None or number not in (known.number, known.shown):
+            found.append(Drift(alias, known, number))
+    return found
 
 
-def answer(*, protected: bool, policy: str, usable: bool) -> Answer:
+def lagging(here: Mapping[str, Known], there: Mapping[str, int]) -> list[int]:
+    """Return the versions whose aliases the mirror has still to bring to MLflow."""
+    return sorted(
+        {
+            known.number
+            for alias, known in here.items()
+            if there.get(alias) != known.number and there.get(alias) == known.shown
+        }
+    )
+
+
+def answer(*, protected: bool, policy: str, settled: bool, usable: bool) -> Answer:
     """Return how a drift ends.
 
     Args:
         protected: Whether an environment claims the alias.
         policy: That environment's: "put_back" or "adopt".
+        settled: Whether MLflow had shown what we say before somebody moved it. If it had not, our
+            own move is on its way, and is the later decision.
         usable: Whether the version that MLflow names may carry an alias here; True when the
             alias was removed.
     """
-    if not usable or (protected and policy != Answer.ADOPT):
+    if not usable or not settled or (protected and policy != Answer.ADOPT):
         return Answer.PUT_BACK
     return Answer.ADOPT

@@ -105,7 +105,13 @@ def remove_alias(*, actor: Actor, model: str, alias: str, reason: str = "") -> N
 
 
 def put_back(
-    actor: Actor, model: RegisteredModel, drift: Drift, shown: ModelVersion, *, reason: str
+    actor: Actor,
+    model: RegisteredModel,
+    drift: Drift,
+    existing: Alias | None,
+    target: ModelVersion | None,
+    *,
+    reason: str,
 ) -> int:
     """Have the mirror show MLflow an alias as it is here; return the ledger's entry.
 
@@ -113,17 +119,22 @@ def put_back(
         actor: The worker that noticed.
         model: Locked.
         drift: What it noticed.
-        shown: The version whose pass brings MLflow's alias to where it belongs.
+        existing: Our row, when there is one; MLflow is set to what it says.
+        target: The version that MLflow names; its pass removes an alias that we do not have.
         reason: What happened.
     """
-    _mirror(shown)
+    if existing is not None:
+        Alias.objects.filter(pk=existing.pk).update(shown_number=drift.there)
+        _mirror(existing.version)
+    elif target is not None:
+        _mirror(target)
     return _record(
         actor,
         "registry.alias.put_back",
         model,
         drift.alias,
         before={"version": drift.there} if drift.there is not None else {},
-        after={"version": drift.here} if drift.here is not None else {},
+        after={"version": drift.was} if drift.was is not None else {},
         reason=reason,
     )
 
@@ -148,7 +159,9 @@ def adopt_alias(
         reason: What happened.
     """
     if version is not None:
-        return _point(actor, model, alias, version, existing, reason=reason)
+        event = _point(actor, model, alias, version, existing, reason=reason)
+        Alias.objects.filter(model=model, name=alias).update(shown_number=version.number)
+        return event
     if existing is None:
         raise AssertionError(alias)
     return _take_away(actor, model, existing, reason=reason)

@@ -6,13 +6,14 @@ from apps.environments import selectors as environments
 from apps.notifications.services import notify
 from apps.registry import selectors
 from apps.registry.domain import names
-from apps.registry.domain.drift import Answer, Drift, answer
+from apps.registry.domain.drift import Answer, Drift, Known, answer
 from apps.registry.domain.kinds import MirrorState
 from apps.registry.domain.states import VersionState
 from apps.registry.models import Alias, ModelVersion, RegisteredModel
 from apps.registry.services import aliases
 from controlplane.kernel.actor import Actor
 
+BUSY = (MirrorState.PENDING, MirrorState.ADOPTING)
 UNUSABLE = (VersionState.ARCHIVED, VersionState.REJECTED)
 MOVED = "It was moved in MLflow, past Modelyard."
 
@@ -20,10 +21,12 @@ MOVED = "It was moved in MLflow, past Modelyard."
 def settle_drift(*, actor: Actor, model: str, drift: Drift) -> Answer | None:
     """Make one alias the same here and in MLflow, tell its team, and return how.
 
-    1. Under the model's lock: nothing is done when the alias has moved here since `drift` was
-       seen, or while the mirror still works on a version that it is about.
+    1. Under the model's lock: nothing is done when our alias, or what MLflow was seen to show of
+       it, has changed since `drift` was seen; nor for an alias that is unknown here while its
+       version waits for the mirror, which may be about to remove it.
     2. An alias that an environment claims is put back, unless that environment adopts; so is
-       one that names a version which may carry none. Any other is adopted.
+       one that names a version which may carry none, and one that our own move had not yet
+       reached. Any other is adopted.
     3. The ledger says from where to where, and the model's team is told.
 
     Args:
@@ -43,24 +46,23 @@ def settle_drift(*, actor: Actor, model: str, drift: Drift) -> Answer | None:
         existing = (
             Alias.objects.select_related("version").filter(model=row, name=drift.alias).first()
         )
-        versions = _versions(row, drift)
-        if (existing.version.number if existing else None) != drift.here:
+        if _known(existing) != drift.here:
             return None
-        if not _settled(versions, drift):
+        named = ModelVersion.objects.filter(model=row, number=drift.there or 0)
+        target = named.first()
+        if drift.there is not None and target is None:
+            return None  # a version that only MLflow has: it is adopted first
+        if drift.here is None and target is not None and target.mirror_state in BUSY:
             return None
         environment = environments.claiming(drift.alias)
-        target = versions.get(drift.there) if drift.there is not None else None
         done = answer(
             protected=environment is not None,
             policy=environment.alias_drift if environment else "",
-            usable=drift.there is None or (target is not None and target.state not in UNUSABLE),
+            settled=drift.here is None or drift.here.number == drift.here.shown,
+            usable=target is None or target.state not in UNUSABLE,
         )
         if done is Answer.PUT_BACK:
-            # The pass over the version that it names here sets it; over the other, removes it.
-            shown = versions[drift.there or 0] if drift.here is None else versions[drift.here]
-            if shown.mirror_state != MirrorState.MIRRORED:
-                return None
-            event = aliases.put_back(actor, row, drift, shown, reason=MOVED)
+            event = aliases.put_back(actor, row, drift, existing, target, reason=MOVED)
         else:
             event = aliases.adopt_alias(actor, row, drift.alias, target, existing, reason=MOVED)
         if environment is not None or drift.here is not None:
@@ -68,24 +70,12 @@ def settle_drift(*, actor: Actor, model: str, drift: Drift) -> Answer | None:
     return done
 
 
-def _versions(row: RegisteredModel, drift: Drift) -> dict[int, ModelVersion]:
-    found = ModelVersion.objects.filter(model=row, number__in=drift.numbers)
-    return {version.number: version for version in found}
-
-
-def _settled(versions: dict[int, ModelVersion], drift: Drift) -> bool:
-    """Return whether what MLflow shows is what somebody did, and not what the mirror has to do."""
-    if versions.keys() != drift.numbers:
-        return False  # a version that only MLflow has: it is adopted first
-    busy = (MirrorState.PENDING, MirrorState.ADOPTING)
-    if any(version.mirror_state in busy for version in versions.values()):
-        return False
-    # MLflow cannot name a version that never got there.
-    return drift.here is None or versions[drift.here].mirror_state == MirrorState.MIRRORED
+def _known(existing: Alias | None) -> Known | None:
+    return Known(existing.version.number, existing.shown_number) if existing is not None else None
 
 
 def _tell(row: RegisteredModel, drift: Drift, done: Answer, event: int) -> None:
-    was = f"v{drift.here}" if drift.here is not None else "no version"
+    was = f"v{drift.was}" if drift.was is not None else "no version"
     became = f"v{drift.there}" if drift.there is not None else "no version"
     outcome = "put back" if done is Answer.PUT_BACK else "kept there"
     notify(

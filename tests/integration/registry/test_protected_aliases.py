@@ -13,7 +13,7 @@ from apps.environments.models import AliasDrift, Environment
 from apps.notifications.models import Notification
 from apps.registry import services
 from apps.registry.discover import Discovery
-from apps.registry.domain.drift import Answer, Drift, answer, drifts
+from apps.registry.domain.drift import Answer, Drift, Known, answer, drifts, lagging
 from apps.registry.models import Alias, ModelVersion, RegisteredModel
 from apps.registry.reconcile import VersionReconciler
 from controlplane.drivers.memory.model_store import MemoryModelStore
@@ -210,12 +210,13 @@ def test_what_the_mirror_has_yet_to_do_is_not_taken_for_somebody_s_doing(house: 
 def test_a_move_here_between_the_look_and_the_lock_wins(house: House) -> None:
     house.live(2)
     house.store.set_alias("card-fraud", "champion", 3)
-    seen = Drift("champion", here=2, there=3)
+    seen = Drift("champion", here=Known(2, 2), there=3)
     services.follow_live(actor=RELEASES, model="card-fraud", alias="champion", number=1)
     mirror = worker("mirror")
     assert services.settle_drift(actor=mirror, model="card-fraud", drift=seen) is None
-    passes(house.mirror)
+    house.settle()
     assert house.here() == house.there() == {"champion": 1}
+    assert entries()[2:] == [("put_back", "worker:mirror", 3, 1)]
 
 
 def test_aliases_gone_with_their_versions_are_kept_here(house: House) -> None:
@@ -272,25 +273,65 @@ def test_every_alias_is_looked_at_as_often_as_a_twentieth_of_the_time_allows(
     assert look.aliases_at == house.at + timedelta(seconds=60)
 
 
-def test_drifts_are_where_the_two_differ() -> None:
-    found = drifts({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 3, "d": 4})
-    assert found == [Drift("b", 2, 3), Drift("c", 3, None), Drift("d", None, 4)]
+def test_a_move_of_ours_that_mlflow_had_not_seen_wins_over_one_made_there(house: House) -> None:
+    services.move_alias(actor=ADMIN, model="card-fraud", alias="candidate", number=1)
+    passes(house.mirror)
+    services.move_alias(actor=ADMIN, model="card-fraud", alias="candidate", number=2)
+    house.store.set_alias("card-fraud", "candidate", 3)
+    house.settle()
+    assert house.here() == house.there() == {"candidate": 2}
+    assert entries()[2:] == [("put_back", "worker:mirror", 3, 2)]
+
+
+def test_a_pass_over_the_version_does_not_hide_what_somebody_did(house: House) -> None:
+    house.live(2)
+    house.store.set_alias("card-fraud", "champion", 3)
+    services.edit_version(
+        actor=ADMIN, model="card-fraud", number=2, changes={"description": "just edited"}
+    )
+    passes(house.mirror)
+    assert house.there() == {"champion": 3}
+    house.settle()
+    assert house.there() == {"champion": 2}
+    assert entries()[1:] == [("put_back", "worker:mirror", 3, 2)]
+
+
+def test_what_a_pass_left_undone_is_done_by_a_later_one(house: House) -> None:
+    house.live(1)
+    services.follow_live(actor=RELEASES, model="card-fraud", alias="champion", number=2)
+    ModelVersion.objects.update(mirror_state="mirrored", next_reconcile_at=None)
+    house.settle()
+    assert house.there() == {"champion": 2}
+    assert [e[0] for e in entries()] == ["move", "move"]
+
+
+def test_drifts_are_what_is_neither_here_nor_was_shown() -> None:
+    here = {"a": Known(1, 1), "b": Known(2, 2), "c": Known(3, 3), "e": Known(5, 4)}
+    there = {"a": 1, "b": 3, "d": 4, "e": 4}
+    assert drifts(here, there) == [
+        Drift("b", Known(2, 2), 3), Drift("c", Known(3, 3), None), Drift("d", None, 4),
+    ]  # fmt: skip
+    assert lagging(here, there) == [5]
+    assert lagging({"a": Known(1, None)}, {}) == [1]
 
 
 @pytest.mark.parametrize(
-    ("protected", "drift", "usable", "expected"),
+    ("protected", "drift", "settled", "usable", "expected"),
     [
-        (True, "put_back", True, Answer.PUT_BACK),
-        (True, "adopt", True, Answer.ADOPT),
-        (True, "adopt", False, Answer.PUT_BACK),
-        (False, "", True, Answer.ADOPT),
-        (False, "", False, Answer.PUT_BACK),
+        (True, "put_back", True, True, Answer.PUT_BACK),
+        (True, "adopt", True, True, Answer.ADOPT),
+        (True, "adopt", True, False, Answer.PUT_BACK),
+        (True, "adopt", False, True, Answer.PUT_BACK),
+        (False, "", True, True, Answer.ADOPT),
+        (False, "", True, False, Answer.PUT_BACK),
+        (False, "", False, True, Answer.PUT_BACK),
     ],
 )
 def test_the_answer_to_a_drift(
-    protected: bool, drift: str, usable: bool, expected: Answer
+    protected: bool, drift: str, settled: bool, usable: bool, expected: Answer
 ) -> None:
-    assert answer(protected=protected, policy=drift, usable=usable) is expected
+    done = answer(protected=protected, policy=drift, settled=settled, usable=usable)
+    assert done is expected
 
 
 def down(at_ms: int) -> None:
