@@ -356,6 +356,7 @@ PAGES: dict[str, dict[str, Rule]] = {
     f"{RELEASE}/request-changes": act("approvals.decide", WHERE, digest="d", reason="r"),
     f"{RELEASE}/decline": act("approvals.decide", WHERE, digest="sha256:0", reason="r"),
     f"{RELEASE}/take-back": act("approvals.decide", WHERE),
+    f"{RELEASE}/bundle": read("releases", "team"),
     f"{RELEASE}/comment": act("releases.comment", WHERE, text="t"),
     f"{RELEASE}/withdraw": act("releases.withdraw", WHERE),
     f"{RELEASE}/revise": {

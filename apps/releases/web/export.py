@@ -14,24 +14,40 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles import finders
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.views.decorators.http import require_GET
 
 from apps.approvals.models import ApprovalRequest
+from apps.audit import bundles
 from apps.audit.models import AuditEvent
 from apps.gates.selectors import GateView
+from apps.releases import selectors
 from apps.releases.domain.difference import Difference
 from apps.releases.models import Release
 from apps.releases.web import views
 from apps.releases.web.checks import Card, Checks
 from apps.releases.web.seen import Seen
+from controlplane.http.permissions import actor_of, signed_in
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.errors import ControlPlaneError
 from controlplane.kernel.figures import THIN
 
 FORMAT = "modelyard.release/1"
+ZIP = "application/zip"
 STYLESHEET = re.compile(r"css/(?:components/)?[a-z-]+\.css")
 FONT = re.compile(r"@font-face\s*\{[^}]*\}")
+
+
+@signed_in
+@require_GET
+def bundle(request: HttpRequest, number: int) -> HttpResponse:
+    """Answer with a release's signed bundle; a token may ask for it as well."""
+    actor = actor_of(request)
+    content = bundles.bundle(documents(actor, selectors.release(actor, number)))
+    name = f'attachment; filename="release-{number}.zip"'
+    return HttpResponse(content, content_type=ZIP, headers={"Content-Disposition": name})
 
 
 def documents(actor: Actor, release: Release) -> dict[str, bytes]:

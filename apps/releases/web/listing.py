@@ -47,10 +47,6 @@ class Tab:
     find: Callable[[Actor], QuerySet[Release]]
     empty: tuple[str, str]
 
-    def present(self, rows: Sequence[Release]) -> list[Row]:
-        """Return releases as lines."""
-        return [Row(r, mini(r.state), fact(r)) for r in rows]
-
 
 def _mine(actor: Actor) -> QuerySet[Release]:
     rows = selectors.releases(actor, state=ReleaseState.AWAITING_APPROVAL)
@@ -92,6 +88,11 @@ def rows_of(actor: Actor, tab: str, *, environment: str, model: str) -> QuerySet
     if model:
         rows = rows.filter(version__model__name__icontains=model)
     return rows
+
+
+def present(rows: Sequence[Release]) -> list[Row]:
+    """Return releases as lines."""
+    return [Row(r, mini(r.state), fact(r)) for r in rows]
 
 
 def counts(actor: Actor) -> dict[str, int]:

@@ -2,13 +2,14 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from apps.releases.web import acts, inbox, proposing, views
+from apps.releases.web import acts, export, inbox, proposing, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("inbox", inbox.inbox, name="inbox"),
     path("releases", views.releases, name="releases"),
     path("releases/new", proposing.propose, name="propose-release"),
     path("releases/<int:number>", views.release, name="release"),
+    path("releases/<int:number>/bundle", export.bundle, name="release-bundle"),
     path("releases/<int:number>/approve", acts.approve, name="approve-release"),
     path("releases/<int:number>/request-changes", acts.request_changes, name="ask-for-changes"),
     path("releases/<int:number>/decline", acts.decline, name="decline-release"),

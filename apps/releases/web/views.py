@@ -20,7 +20,7 @@ from apps.releases.web.answer import answer
 from apps.releases.web.back import back
 from apps.releases.web.checks import checks
 from apps.releases.web.deciding import deciding
-from apps.releases.web.listing import TABS, counts, rows_of
+from apps.releases.web.listing import TABS, counts, present, rows_of
 from apps.releases.web.plan import plan
 from apps.releases.web.seen import Seen
 from apps.releases.web.track import stations
@@ -67,7 +67,7 @@ def releases(request: HttpRequest) -> HttpResponse:
     found = cut(rows_of(actor, tab, **filters), limit=PAGE, cursor=request.GET.get("cursor", ""))
     chosen = {key: value for key, value in {"tab": tab, **filters}.items() if value}
     context = {
-        "rows": TABS[tab].present(found.rows),
+        "rows": present(found.rows),
         "slice": found,
         "tab": tab,
         "tabs": TABS,

@@ -76,6 +76,12 @@ class Client:
         self._raise_for(answer)
         return answer.text
 
+    def download(self, path: str) -> bytes:
+        """Read a file."""
+        answer = self._request("GET", path)
+        self._raise_for(answer)
+        return answer.content
+
     def post(self, path: str, body: Json | None = None) -> Json:
         """Do one verb; the idempotency key makes a repeated request safe."""
         return self._ask(

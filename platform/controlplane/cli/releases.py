@@ -6,6 +6,7 @@ ship, and send back that digest; with `--digest` a person decides on what they s
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -137,6 +138,18 @@ def request_changes(obj: dict[str, Any], number: int, digest: str, reason: str) 
 def decline(obj: dict[str, Any], number: int, digest: str, reason: str) -> None:
     """Decline a release, for good."""
     _decide(obj, number, "decline", digest, reason)
+
+
+@release.command()
+@click.argument("number", type=int)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+@speaking
+def export(obj: dict[str, Any], number: int, file: Path) -> None:
+    """Write a release's signed bundle to FILE; `modelyard bundle verify` checks it anywhere."""
+    client: Client = obj["client"]
+    file.write_bytes(client.download(f"/releases/{number}/bundle"))
+    note(f"{file}: {file.stat().st_size} bytes.")
 
 
 @release.command()
