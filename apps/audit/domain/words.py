@@ -41,6 +41,8 @@ SENTENCES = {
     "environments.edit": "edited the environment {subject}",
     "environments.freeze": "froze {subject}",
     "environments.freeze.end": "ended the freeze of {subject}",
+    "environments.window": "declared a change window of {subject}",
+    "environments.window.end": "ended a change window of {subject}",
     "slos.objective.edit": "edited the objectives of {subject}",
     "gates.run": "asked to run {subject}",
     "gates.judge": "judged {subject}",
