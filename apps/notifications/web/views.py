@@ -16,6 +16,10 @@ from controlplane.http.permissions import actor_of, signed_in
 from controlplane.kernel.errors import ControlPlaneError
 
 PAGE = 40
+OUTBOX_PARTS = {
+    "head": "notifications/_deliveries_head.html",
+    "list": "notifications/_deliveries.html",
+}
 TABS = (
     ("", "All"),
     (DeliveryState.PENDING, "On the way"),
@@ -42,7 +46,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
         "base": "only=unread&" if only else "",
         "topics": [topic_of(request)],
     }
-    parts = {"list": "notifications/_list.html"}
+    parts = {"head": "notifications/_head.html", "list": "notifications/_list.html"}
     return page(request, "notifications/notifications.html", context, parts=parts)
 
 
@@ -96,8 +100,7 @@ def deliveries(request: HttpRequest) -> HttpResponse:
         "may_replay": access.allows(actor, selectors.OPERATE),
         "topics": ["deliveries"],
     }
-    parts = {"list": "notifications/_deliveries.html"}
-    return page(request, "notifications/deliveries.html", context, parts=parts)
+    return page(request, "notifications/deliveries.html", context, parts=OUTBOX_PARTS)
 
 
 @signed_in
