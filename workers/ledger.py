@@ -36,7 +36,7 @@ def keep(now: datetime) -> None:
     """
     folder, signer = Path(settings.LEDGER_FOLDER), keys.signer()
     if now.minute % THOROUGH == 0:
-        sealing.seal(thorough=True)
+        sealing.seal_overlooked()
     checkpoints.checkpoint(signer=signer, now=now)
     checkpoints.write_out(folder, signer)
     segments.write_due(folder, signer=signer, now=now)

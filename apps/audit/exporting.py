@@ -21,7 +21,7 @@ from apps.audit import sealing
 from apps.audit.domain import chain
 from apps.audit.domain.signing import Signer
 from apps.audit.models import AuditEvent, Checkpoint, Seal
-from apps.audit.selectors import Search, event_values, events, unsealed
+from apps.audit.selectors import MOST_WAITING, Search, event_values, events, unsealed
 
 FORMAT = 1
 CHUNK = 2_000  # events read at a time
@@ -139,7 +139,8 @@ def _selected(tally: _Tally, search: Search) -> Iterator[bytes]:
 
 def _found(search: Search) -> Iterator[tuple[AuditEvent, Seal | None]]:
     """Yield what is sealed by its position, then what is not by its id."""
-    waiting = list(events(search).filter(pk__in=unsealed().values("pk")).order_by("id"))
+    late = unsealed(limit=MOST_WAITING)
+    waiting = list(events(search).filter(pk__in=late).order_by("id"))
     end = sealing.head().position
     found, after = events(search).select_related("seal"), 0
     while True:

@@ -23,21 +23,27 @@ LOCK = 0x5EA1  # of PostgreSQL's advisory locks
 BATCH = 5_000  # events a transaction
 
 
-def seal(*, limit: int = 100_000, thorough: bool = False) -> int:
+def seal(*, limit: int = 100_000) -> int:
     """Seal what is not sealed, unless another pass is at it, and return how many that were.
 
     Args:
         limit: About how many to seal before leaving the rest to the next pass.
-        thorough: Look at every event and not only at the latest: for a transaction that stayed
-            open while ten thousand other events were written.
     """
     sealed = 0
     while sealed < limit:
-        batch = _seal_batch(thorough=thorough)
+        batch = _seal_batch(thorough=False)
         sealed += batch
         if batch < BATCH:
             break
     return sealed
+
+
+def seal_overlooked() -> int:
+    """Look at every event, seal one batch of those without a seal, and return how many.
+
+    For a transaction that stayed open while ten thousand other events were written.
+    """
+    return _seal_batch(thorough=True)
 
 
 def head() -> chain.Link:
@@ -50,10 +56,11 @@ def head() -> chain.Link:
 def _seal_batch(*, thorough: bool) -> int:
     if not _lock():
         return 0
-    events = list(unsealed(thorough=thorough)[:BATCH])
-    if events:
-        _copy(_chained(head(), events))
-    return len(events)
+    ids = unsealed(limit=BATCH, thorough=thorough)
+    if ids:
+        events = AuditEvent.objects.filter(pk__in=ids).order_by("id")
+        _copy(_chained(head(), list(events)))
+    return len(ids)
 
 
 def _lock() -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
 from apps.audit.domain import chain
 from apps.audit.models import AuditEvent, Checkpoint, Seal, SelfCheck
@@ -105,7 +105,7 @@ class Health:
 def health(*, now: datetime) -> Health:
     """Return how the ledger stands."""
     last = Seal.objects.order_by("-position").first()
-    count, since = _waiting(last)
+    count, since = _waiting()
     seen = SelfCheck.objects.filter(pk=1).first() or SelfCheck(pk=1)
     behind = since is not None and now - since > PATIENCE
     healthy = "behind" if behind else "whole" if last or count else "empty"
@@ -125,29 +125,34 @@ def health(*, now: datetime) -> Health:
 
 def checkpoints() -> QuerySet[Checkpoint]:
     """Return the checkpoints, newest first."""
-    return Checkpoint.objects.order_by("-number")
+    return Checkpoint.objects.order_by("-pk")
 
 
-def unsealed(*, thorough: bool = False) -> QuerySet[AuditEvent]:
-    """Return the events without a seal, oldest first.
+def unsealed(*, limit: int, thorough: bool = False) -> list[int]:
+    """Return the ids of events without a seal, in their order.
 
     Args:
+        limit: How many at most.
         thorough: Look at every event and not only at those near the end of the chain.
     """
-    found = AuditEvent.objects.filter(seal=None).order_by("id")
-    latest = Seal.objects.aggregate(id=Max("event_id"))["id"]
-    if thorough or latest is None:
-        return found
-    return found.filter(id__gt=latest - LOOK_BACK)
+    if thorough:
+        found = AuditEvent.objects.filter(~Exists(Seal.objects.filter(event=OuterRef("pk"))))
+        return list(found.order_by("id").values_list("id", flat=True)[:limit])
+    latest = Seal.objects.aggregate(id=Max("event_id"))["id"] or 0
+    ids = AuditEvent.objects.values_list("id", flat=True)
+    window = Seal.objects.filter(event_id__gt=latest - LOOK_BACK).values_list("event_id")
+    # Ranges of two indexes: a join would read both tables whole when very much is unsealed.
+    late = ids.filter(id__gt=latest - LOOK_BACK, id__lte=latest).difference(window)
+    fresh = ids.filter(id__gt=latest).order_by("id")[:limit]
+    return sorted(late.union(fresh, all=True))[:limit]
 
 
-def _waiting(last: Seal | None) -> tuple[int, datetime | None]:
-    """Return how many events wait, and since when the oldest does."""
-    found = AuditEvent.objects.filter(seal=None)
-    if last is not None:
-        found = found.filter(id__gt=last.event_id - LOOK_BACK)
-    waiting = found.order_by("id").values_list("at", flat=True)[:MOST_WAITING]
-    return len(waiting), min(waiting, default=None)
+def _waiting() -> tuple[int, datetime | None]:
+    """Return how many events wait for their seal, and since when the oldest does."""
+    ids = unsealed(limit=MOST_WAITING)
+    if not ids:
+        return 0, None
+    return len(ids), AuditEvent.objects.filter(pk__in=ids).aggregate(at=Min("at"))["at"]
 
 
 def event_values(event: AuditEvent) -> dict[str, Any]:

@@ -19,4 +19,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("grants/<str:grant_id>", views.GrantDetail.as_view(), name="api-grant"),
     path("teams", views.Teams.as_view(), name="api-teams"),
     path("audit-events", ledger_views.AuditEvents.as_view(), name="api-audit-events"),
+    path("audit-events/export", ledger_views.AuditExport.as_view(), name="api-audit-export"),
+    path("audit-checkpoints", ledger_views.AuditCheckpoints.as_view(), name="api-checkpoints"),
+    path("audit-health", ledger_views.AuditHealth.as_view(), name="api-audit-health"),
+    path("audit-key", ledger_views.AuditKey.as_view(), name="api-audit-key"),
 ]

@@ -22,4 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("people/<str:username>/active", people.set_active, name="person-active"),
     path("teams", people.create_team, name="teams"),
     path("audit", audit.audit, name="audit"),
+    path("audit/export", audit.export, name="audit-export"),
+    path("audit/ledger.pub", audit.public_key, {"use": "ledger"}, name="ledger-key"),
+    path("audit/bundle.pub", audit.public_key, {"use": "bundle"}, name="bundle-key"),
 ]

@@ -6,7 +6,8 @@ from typing import Any
 
 from django import template
 
-from apps.audit.models import AuditEvent
+from apps.audit.domain.words import Told, tell
+from apps.audit.models import AuditEvent, Seal
 
 register = template.Library()
 
@@ -24,6 +25,26 @@ class Line:
     name: str
     before: str | None
     after: str | None
+
+
+@register.filter
+def told(event: AuditEvent) -> Told:
+    """Return an entry as a sentence."""
+    return tell(
+        at=event.at,
+        actor_kind=event.actor_kind,
+        actor_name=event.actor_name,
+        verb=event.verb,
+        subject=event.subject,
+        reason=event.reason,
+    )
+
+
+@register.filter
+def seal_of(event: AuditEvent) -> Seal | None:
+    """Return the entry's place in the chain; None until it has one."""
+    found: Seal | None = getattr(event, "seal", None)
+    return found
 
 
 @register.filter

@@ -127,7 +127,7 @@ def test_an_event_far_below_the_chain_is_found_by_the_thorough_pass() -> None:
             hash=chain.after(chain.START, event_values(high)).hash,
         )  # fmt: skip
     assert sealing.seal() == 0
-    assert sealing.seal(thorough=True) == 2
+    assert sealing.seal_overlooked() == 2
     assert_whole()
 
 
