@@ -4,12 +4,14 @@
 2. `wine-origin`, XGBoost, by REST.
 3. `digit-reader`, a neural network, by the unmodified MLflow client.
 
-Each is built, optimised and served in dev. A second start finds them there and only sends the
-traffic again.
+Each is built, optimised and served in dev. Then three people show how one gets to production: Ada
+proposes, the house measures, Grace approves, and the wine goes live there; the other two releases
+wait for whoever signs in. A second start finds all of it and only sends the traffic again.
 """
 
 import argparse
 import itertools
+import json
 import os
 import tempfile
 import threading
@@ -21,11 +23,16 @@ from typing import Any
 
 import httpx
 
-from controlplane.cli import journey, oip, samples
+from controlplane.cli import journey, oip, releases, samples
 from controlplane.cli.client import Client, Problem
 from controlplane.cli.main import ensure_model
 from controlplane.cli.output import note
 
+PROPOSALS = (
+    ("wine-origin", "Our first model in production: small, and nobody is hurt when it errs."),
+    ("digit-reader", "Reads the forms that come by post."),
+    ("tumour-screening", "Better than what the ward uses today; high risk, so look closely."),
+)
 PACE = 0.4  # seconds between two requests to one endpoint
 
 
@@ -77,12 +84,15 @@ def main() -> None:
     parser.add_argument("--url", default=os.environ.get("MODELYARD_URL", "http://127.0.0.1:8000"))
     parser.add_argument("--token", default=os.environ.get("MODELYARD_TOKEN", ""))
     parser.add_argument("--no-traffic", action="store_true")
+    parser.add_argument("--people", type=Path, help="who proposes and approves, with tokens")
     parser.add_argument("--mark", type=Path, help="a file to write once all three serve")
     given = parser.parse_args()
     client = Client(given.url, given.token, patience=90)
     with tempfile.TemporaryDirectory(prefix="modelyard-demo-") as folder:
         served = list(_seed(client, Path(folder)))
     note("Three models are registered, built, optimised and serving.")
+    if given.people:
+        _release(given.url, json.loads(given.people.read_text()))
     if given.mark:
         given.mark.touch()
     if not given.no_traffic:
@@ -102,6 +112,23 @@ def _seed(client: Client, folder: Path) -> Any:
         _log_with_mlflow(client, BY_MLFLOW.name, trained)
         note(f"{BY_MLFLOW.name} is registered, by the MLflow client.")
     yield _serve(client, BY_MLFLOW.name), trained
+
+
+def _release(url: str, people: dict[str, dict[str, str]]) -> None:
+    """Take the wine to production, and leave the other two where a lead has to look."""
+    ada, grace = (Client(url, people[name]["token"], patience=90) for name in ("ada", "grace"))
+    if list(ada.pages("/api/v1/releases")):
+        return
+    for name, summary in PROPOSALS:
+        body = {"model": name, "version": 1, "environment": "production", "summary": summary}
+        made = ada.post("/api/v1/releases", body)
+        note(f"Ada proposed R-{made['number']}: {name} to production.")
+    wine = releases.follow(grace, 1, "awaiting_approval", seconds=180)
+    if wine["state"] == "awaiting_approval":
+        said = {"digest": wine["digest"], "reason": "Every required gate passed; low risk."}
+        grace.post("/api/v1/releases/1/approve", said)
+        wine = releases.follow(grace, 1, "live", seconds=180)
+    note(f"R-1 is {wine['state'].replace('_', ' ')}; the others wait for you.")
 
 
 def _versions(client: Client, name: str) -> list[dict[str, Any]]:

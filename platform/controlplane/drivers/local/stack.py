@@ -39,7 +39,8 @@ IDENTITY = frozenset(  # of another stack, perhaps; ours has its own
 # A token of the first admin, then the seeding and the traffic, as a person would do them by REST.
 DEMO = (
     'MODELYARD_TOKEN=$("$0" manage.py token demo) && export MODELYARD_TOKEN '
-    '&& exec "$0" -m controlplane.cli.demo --mark "$1"'
+    '&& PEOPLE=$("$0" manage.py demo_people) '
+    '&& exec "$0" -m controlplane.cli.demo --mark "$1" --people "$PEOPLE"'
 )
 CONFIGURATION = """[supervisord]
 nodaemon=true

@@ -19,6 +19,7 @@ from controlplane.drivers.local.home import Home
 from controlplane.drivers.local.parts import Addresses
 from controlplane.drivers.local.stack import Stack
 from controlplane.kernel.errors import ControlPlaneError
+from controlplane.project.management.commands.demo_people import FILE as PEOPLE
 from controlplane.project.management.commands.prepare import PASSWORD
 from controlplane.project.settings.env import current
 from controlplane.project.stackview import StackView
@@ -139,6 +140,7 @@ class _Run:
             self.was_healthy = True
             self._write_ready_file()
             self.view.say(f"All parts are healthy after {self._seconds():.1f} s.")
+            self._say_who()
 
     def _say_where(self) -> None:
         if "web" not in self.board.lines:
@@ -150,6 +152,15 @@ class _Run:
             self.view.say(f"Sign in as [bold]admin[/bold] with [bold]{secret}[/bold]")
         elif password.exists():
             self.view.say(f"Sign in as [bold]admin[/bold]; the password is in {password}.")
+
+    def _say_who(self) -> None:
+        """Introduce the people of the demonstration: an approval needs more than one."""
+        path = self.home.path / "secrets" / PEOPLE
+        if not self.options["demo"] or not path.exists():
+            return
+        self.view.say("A release needs several people. Sign in as one of them as well:")
+        for name, told in json.loads(path.read_text()).items():
+            self.view.say(f"  [bold]{name}[/bold] ({told['title']}) with {told['password']}")
 
     def _write_ready_file(self) -> None:
         path: Path | None = self.options["ready_file"]
