@@ -27,7 +27,7 @@ EVENTS = 1_000_000
 LIMIT = 60.0  # seconds in which they must be verified
 CONNECTIONS = (8, 32)
 SECONDS = 5.0
-TURNS = 3
+TURNS = 4
 
 
 def main() -> None:
@@ -59,11 +59,11 @@ def _database(home: Path) -> Iterator[None]:
 
 
 def _writing(home: Path, connections: int) -> list[dict[str, Any]]:
-    """Append in turns, so that a busy machine is busy for all of them."""
+    """Append in turns, forth and back, so that a busy machine is busy for all of them."""
     rates: dict[str, list[float]] = {"alone": [], "sealed": [], "locked": []}
-    for _ in range(TURNS):
-        for how, measured in rates.items():
-            measured.append(_work(home, "write", connections, SECONDS, how)["per_second"])
+    for turn in range(TURNS):
+        for how in list(rates)[:: -1 if turn % 2 else 1]:
+            rates[how].append(_work(home, "write", connections, SECONDS, how)["per_second"])
     alone, sealed, locked = (median(rates[how]) for how in ("alone", "sealed", "locked"))
     note(f"{connections}: {alone:.0f}/s alone, {sealed:.0f}/s sealed, {locked:.0f}/s locked")
     name = f"audit.record, {connections} connections"
