@@ -168,6 +168,36 @@ def revoke_key(*, actor: Actor, endpoint: str, key: str, reason: str = "") -> En
     return found
 
 
+@transaction.atomic
+def open_to_all(*, actor: Actor, endpoint: str, reason: str) -> Endpoint:
+    """Let callers in without a key again. The keys there are stay; the next new one closes it.
+
+    Raises:
+        Denied: The actor may not.
+        Missing: There is no such endpoint.
+        Invalid: No reason is given: whoever wonders why anybody may call must find one.
+    """
+    seen = _allowed(actor, "endpoints.open", endpoint)
+    if not reason.strip():
+        raise Invalid(
+            "Opening an endpoint to everybody needs a reason.",
+            remedy="Say why callers need no key any more.",
+            field="reason",
+            code="endpoint.reason_needed",
+        )
+    if not seen.key_required:
+        return seen
+    with commanding(Endpoint, seen.pk, now=SystemClock().now()) as row:
+        row.key_required = False
+        row.generation += 1
+        _tell(
+            actor, "endpoints.open", row, reason=reason.strip(),
+            before={"key_required": True}, after={"key_required": False},
+        )  # fmt: skip
+    revisions.changed(row)
+    return selectors.endpoint(actor, endpoint)
+
+
 def signing_seed() -> bytes:
     """Return the key that signs the endpoints' keys."""
     return secretfile.read_or_make(settings.ENDPOINT_KEYS, size=keys.SEED_BYTES)

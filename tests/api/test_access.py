@@ -169,6 +169,7 @@ API: dict[str, dict[str, Rule]] = {
     f"{ENDPOINT}/scale": act("endpoints.scale", WHERE, replicas=2),
     f"{ENDPOINT}/keys": read("endpoints", "team") | act("endpoints.key.create", WHERE, name="k"),
     f"{ENDPOINT}/keys/<str:key_id>/revoke": act("endpoints.key.revoke", WHERE),
+    f"{ENDPOINT}/open": act("endpoints.open", WHERE, reason="r"),
     f"{ENDPOINT}/predict": act("endpoints.predict", WHERE, inputs=[TENSOR]),
     f"{ENDPOINT}/traffic": {"GET": Rule("monitoring.read", "team")},
     "releases": read("releases")
@@ -381,6 +382,7 @@ PAGES: dict[str, dict[str, Rule]] = {
     f"{PAGE_ENDPOINT}/scale": act("endpoints.scale", WHERE, replicas="2"),
     f"{PAGE_ENDPOINT}/keys": act("endpoints.key.create", WHERE, name="k"),
     f"{PAGE_ENDPOINT}/keys/<str:key>/revoke": act("endpoints.key.revoke", WHERE),
+    f"{PAGE_ENDPOINT}/open": act("endpoints.open", WHERE, reason="r"),
     f"{PAGE_ENDPOINT}/predict": act(
         "endpoints.predict", WHERE, inputs=json.dumps({"inputs": [TENSOR]})
     ),

@@ -230,6 +230,12 @@ def test_a_key_is_shown_this_once(ada: Client, iris: RegisteredModel) -> None:
     ada.post(f"/endpoints/dev/iris/keys/{key.public_id}/revoke")
     key.refresh_from_db()
     assert key.revoked_at is not None
+    page = words(ada.get("/endpoints/dev/iris"))
+    assert "nobody is let in" in page
+    assert "Let callers in without a key" in page
+    opened = ada.post("/endpoints/dev/iris/open", {"reason": "a demo"}, follow=True)
+    assert "answers callers without a key" in words(opened)
+    assert "Let callers in without a key" not in words(opened)
     nameless = ada.post("/endpoints/dev/iris/keys", {"name": " "})
     assert nameless.status_code == 422
 

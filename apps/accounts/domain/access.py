@@ -52,6 +52,7 @@ TABLE: dict[str, frozenset[Role]] = {
     "endpoints.scale": OPERATORS,
     "endpoints.key.create": MAKERS,
     "endpoints.key.revoke": MAKERS,
+    "endpoints.open": OPERATORS,
     "endpoints.predict": MAKERS,
     # environments
     "environments.edit": ADMINS,

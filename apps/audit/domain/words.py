@@ -26,6 +26,7 @@ SENTENCES = {
     "endpoints.scale": "scaled {subject}",
     "endpoints.key.create": "made a key for {subject}",
     "endpoints.key.revoke": "revoked a key of {subject}",
+    "endpoints.open": "let callers into {subject} without a key",
     "endpoints.revision.settle": "put {subject} into service",
     "endpoints.revision.fail": "could not start {subject}",
     "endpoints.revision.drain": "took traffic from {subject}",

@@ -428,6 +428,7 @@ def _can(actor: Actor, row: Endpoint) -> dict[str, bool]:
         "scale": "endpoints.scale",
         "key": "endpoints.key.create",
         "revoke": "endpoints.key.revoke",
+        "open": "endpoints.open",
     }
     team, where = row.model.team.slug, row.environment.slug
     return {n: access.allows(actor, v, team=team, environment=where) for n, v in verbs.items()}

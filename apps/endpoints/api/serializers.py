@@ -217,6 +217,12 @@ class RevokeKey(Command):
     reason = serializers.CharField(**REASON)
 
 
+class OpenToAll(Command):
+    """Let callers in without a key."""
+
+    reason = serializers.CharField(max_length=2000)
+
+
 class Predict(Command):
     """An inference request of the Open Inference Protocol."""
 

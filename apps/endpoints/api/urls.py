@@ -27,6 +27,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="api-endpoint-key-revoke",
     ),
     path(
+        "endpoints/<str:endpoint_id>/open", views.OpenEndpoint.as_view(), name="api-endpoint-open"
+    ),
+    path(
         "endpoints/<str:endpoint_id>/predict",
         views.PredictAtEndpoint.as_view(),
         name="api-endpoint-predict",

@@ -112,6 +112,19 @@ class RevokeEndpointKey(Resource):
         return self.answer(s.KeyAnswer(key).data)
 
 
+class OpenEndpoint(Resource):
+    """Let callers in without a key again."""
+
+    @describe(
+        "Let callers in without a key", command=s.OpenToAll, answer=s.EndpointAnswer, status=202
+    )
+    def post(self, request: Request, endpoint_id: str) -> Response:
+        """Ask for no key any more; the proxy follows within moments."""
+        given = self.command(s.OpenToAll)
+        row = services.open_to_all(actor=self.actor, endpoint=endpoint_id, **given)
+        return self.answer(s.EndpointAnswer(row).data, etag_of=row, status=202)
+
+
 class PredictAtEndpoint(Resource):
     """Try an endpoint."""
 

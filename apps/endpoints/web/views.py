@@ -81,6 +81,22 @@ def revoke_key(request: HttpRequest, environment: str, name: str, key: str) -> H
     )
 
 
+@signed_in
+@require_POST
+def open_to_all(request: HttpRequest, environment: str, name: str) -> HttpResponse:
+    """Let callers in without a key again."""
+    reason = request.POST.get("reason", "")
+    return _act(
+        request,
+        environment,
+        name,
+        lambda row: services.open_to_all(
+            actor=actor_of(request), endpoint=row.public_id, reason=reason
+        ),
+        f"{name} in {environment} answers callers without a key.",
+    )
+
+
 def _act(
     request: HttpRequest,
     environment: str,

@@ -196,8 +196,8 @@ def _of_call(source: Source, call: ast.Call) -> Raised:
     named = {word.arg: word.value for word in call.keywords if word.arg}
     remedy = _text(named.get("remedy"))
     match call.args:
-        case [ast.Constant(value=int(status)), sentence, code, *_] if name == "Problem":
-            return Raised(_text(code), _text(sentence), remedy, status)
+        case [ast.Constant(value=int(given)), said_here, code_here, *_] if name == "Problem":
+            return Raised(_text(code_here), _text(said_here), remedy, given)
     status = source.status(name)
     code = _text(named.get("code")) or (source.code(name) if status else "")
     said = [_text(given) for given in (*call.args, named.get("sentence"))]

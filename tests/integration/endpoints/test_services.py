@@ -144,6 +144,26 @@ def test_a_key_is_shown_once_and_kept_nowhere(admin: Any) -> None:
         services.revoke_key(actor=admin, endpoint=endpoint.public_id, key="nothing")
 
 
+def test_an_endpoint_is_opened_again_with_a_reason_and_its_next_key_closes_it(admin: Any) -> None:
+    endpoint = serve(admin, proved()).endpoint
+    services.create_key(actor=admin, endpoint=endpoint.public_id, name="ci")
+    with pytest.raises(Invalid, match="needs a reason"):
+        services.open_to_all(actor=admin, endpoint=endpoint.public_id, reason=" ")
+    endpoint.refresh_from_db()
+    generation = endpoint.generation
+    row = services.open_to_all(actor=admin, endpoint=endpoint.public_id, reason="a demo")
+    assert not row.key_required
+    assert row.generation == generation + 1
+    assert EndpointKey.objects.get().revoked_at is None
+    event = AuditEvent.objects.get(verb="endpoints.open")
+    assert (event.reason, event.after) == ("a demo", {"key_required": False})
+    services.open_to_all(actor=admin, endpoint=endpoint.public_id, reason="once more")
+    assert AuditEvent.objects.filter(verb="endpoints.open").count() == 1
+    services.create_key(actor=admin, endpoint=endpoint.public_id, name="another")
+    row.refresh_from_db()
+    assert row.key_required
+
+
 def test_somebody_of_another_team_does_not_see_an_endpoint(admin: Any) -> None:
     endpoint = serve(admin, proved()).endpoint
     stranger = factories.actor_with(Role.ADMIN, team="elsewhere")
