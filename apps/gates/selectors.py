@@ -296,6 +296,8 @@ def state_of(row: GateResult, now: datetime) -> GateState:
 
 
 def _why_silent(row: GateResult) -> str:
+    if row.handle:
+        return "It is being measured now."
     if row.state == GateState.PENDING:
         return "It is about to be looked at."
     return "Not measured yet."

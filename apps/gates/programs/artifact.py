@@ -49,9 +49,9 @@ def no_bad_pickle(subject: Subject) -> Finding:
         )
     unvouched, pickles = list(scan["unvouched"]), int(scan.get("pickles", 0))
     if not unvouched:
-        files = f"{scan.get('files', 0)} files"
+        files = some(int(scan.get("files", 0)), "file")
         return passed(
-            f"{files} hold {pickles} pickles, every import of which is vouched for."
+            f"{files}, {some(pickles, 'pickle')}: every import is vouched for."
             if pickles
             else f"{files}, and no pickle among them.",
             **scan,
@@ -83,8 +83,8 @@ def same_bytes(subject: Subject, world: World) -> Finding:
         )
     read = size + bundle.size
     return passed(
-        f"{len(own)} files of the version and {len(bundle.files)} of the bundle were read again "
-        f"({read / 1024**2:.1f} MB), and every digest holds.",
+        f"{some(len(own), 'file')} of the version and {len(bundle.files)} of the bundle were read "
+        f"again ({read:,} bytes), and every digest holds.",
         manifest=subject.version.manifest_digest,
         bundle=subject.bundle,
         bytes_read=read,
@@ -108,12 +108,12 @@ def locked(subject: Subject, world: World) -> Finding:
     loose = [line for line in pins if not PIN.match(line)]
     if loose:
         return failed(
-            f"{len(loose)} of {len(pins)} packages are not pinned: {', '.join(loose[:5])}.",
+            f"{len(loose)} of {some(len(pins), 'package')} not pinned: {', '.join(loose[:5])}.",
             "Pin each package to one version, and build again.", pinned=pins,
         )  # fmt: skip
     hashed = sum("--hash=" in line for line in pins)
     return passed(
-        f"{len(pins)} packages are pinned to one version each"
+        f"{some(len(pins), 'package')} pinned to one version each"
         + (f", {hashed} with the hash of their bytes." if hashed else "."),
         pinned=[line.split(" ")[0] for line in pins],
         hashed=hashed,
@@ -158,6 +158,11 @@ def _allowed(expression: str, allowed: set[str]) -> bool:
         )
         for part in parts
     )
+
+
+def some(count: int, noun: str) -> str:
+    """Return how many there are of something: "1 file", "2 files"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _scan(subject: Subject) -> dict[str, Any]:

@@ -130,6 +130,8 @@ def score_high_enough(subject: Subject) -> Finding:
     sections = {str(s.section): s.points for s in score.sections}
     said = ", ".join(f"{name} {points:g}" for name, points in sections.items())
     facts = {"score": score.points, "minimum": wanted, "sections": sections}
+    if wanted <= 0:
+        return passed(f"The score is {score.points:g} ({said}); no minimum is set.", **facts)
     if score.points >= wanted:
         return passed(f"The score is {score.points:g} of at least {wanted:g} ({said}).", **facts)
     weakest = " and ".join(str(s.section) for s in score.weakest)

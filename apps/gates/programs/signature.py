@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apps.gates.domain.finding import Finding, Source, failed, passed, unknown
+from apps.gates.programs.artifact import some
 from apps.gates.programs.subject import Reading, Subject
 from apps.registry.domain.compare import Callable, Side, compare
 from apps.registry.models import ModelVersion
@@ -14,7 +15,7 @@ def present(subject: Subject) -> Finding:
     inputs, outputs = subject.version.inputs, subject.version.outputs
     if inputs and outputs:
         return passed(
-            f"{_some(len(inputs), 'input')} and {_some(len(outputs), 'output')} are declared.",
+            f"{some(len(inputs), 'input')} and {some(len(outputs), 'output')} are declared.",
             inputs=inputs, outputs=outputs,
         )  # fmt: skip
     missing = " and ".join(
@@ -89,10 +90,6 @@ def _side(version: ModelVersion) -> Side:
 
 def _named(rows: Any, verdict: str) -> list[str]:
     return [row.name for row in rows if row.verdict == verdict]
-
-
-def _some(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 PROGRAMS = (

@@ -261,6 +261,16 @@ def test_a_finding_that_cannot_be_renewed_is_unknown_once_it_is_too_old(house: G
     assert timedelta(days=1.9) < passed_until - (end - timedelta(days=3)) <= timedelta(days=2)
 
 
+def test_a_gate_that_is_gone_from_the_catalogue_is_unknown_and_says_what_to_do(
+    house: Gated,
+) -> None:
+    checklist = house.open(house.variant(), "variant.parity", "of.an.older.modelyard")
+    standing = house.settle(checklist)
+    assert standing.verdict is ChecklistVerdict.UNKNOWN
+    assert standing.blocking[0].sentence == "This gate does not exist any more."
+    assert "out of the policy" in standing.blocking[0].remedy
+
+
 def test_a_quiet_checklist_writes_nothing(house: Gated) -> None:
     checklist = house.open(house.variant(), "artifact.scanned", "card.complete", "quota.fits")
     house.settle(checklist)
