@@ -1,13 +1,26 @@
 """Journeys run against the whole embedded stack, started once for all of them."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from controlplane.cli.client import Client
 from controlplane.cli.stack import Stack, running
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +33,35 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
+def people(stack: Stack) -> dict[str, dict[str, str]]:
+    """Return Ada, who proposes, Grace, who leads, and Lin, who operates."""
+    return stack.people()
+
+
+@pytest.fixture(scope="session")
 def client(stack: Stack) -> Iterator[Client]:
     opened = Client(stack.web, stack.token("journeys"), patience=60)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    """Take the machine's own Chromium."""
+    return {"executable_path": CHROMIUM, "args": FLAGS}
+
+
+@pytest.fixture
+def desk(page: Page, stack: Stack) -> Iterator[Page]:
+    """Return a page on which the admin is signed in; anything the browser complains of fails."""
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda m: problems.append(m.text) if "Content Security" in m.text else None)
+    page.goto(f"{stack.web}/models")
+    expect(page).to_have_url(re.compile("/sign-in"))
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill(stack.admin_password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{stack.web}/models")
+    yield page
+    assert problems == []

@@ -14,45 +14,14 @@ from sklearn.ensemble import RandomForestClassifier
 from controlplane.cli.stack import Stack
 
 pytestmark = pytest.mark.stack
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 MODEL = "iris-by-browser"
 SOON, BUILD = 20_000, 120_000  # milliseconds
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args() -> dict[str, Any]:
-    """Take the machine's own Chromium."""
-    return {"executable_path": CHROMIUM, "args": FLAGS}
 
 
 @pytest.fixture(scope="module")
 def forest() -> RandomForestClassifier:
     inputs, labels = load_iris(return_X_y=True)
     return RandomForestClassifier(n_estimators=12, random_state=7).fit(inputs, labels)
-
-
-@pytest.fixture
-def desk(page: Page, stack: Stack) -> Page:
-    """Return a page on which the admin is signed in; anything the browser complains of fails."""
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda m: problems.append(m.text) if "Content Security" in m.text else None)
-    page.goto(f"{stack.web}/models")
-    expect(page).to_have_url(re.compile("/sign-in"))
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(stack.admin_password)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page).to_have_url(f"{stack.web}/models")
-    yield page
-    assert problems == []
 
 
 def test_from_a_file_to_a_prediction(

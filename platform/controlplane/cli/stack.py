@@ -39,8 +39,16 @@ class Stack:
 
     def token(self, name: str) -> str:
         """Return a fresh API token of the first admin."""
+        return self._manage("token", name)
+
+    def people(self) -> dict[str, dict[str, str]]:
+        """Return the people of the demonstration, with password and a fresh token each."""
+        told: dict[str, dict[str, str]] = json.loads(Path(self._manage("demo_people")).read_text())
+        return told
+
+    def _manage(self, *arguments: str) -> str:
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "manage.py", "token", name],
+            [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
             env=_environment(self.home),
             capture_output=True,
@@ -77,7 +85,7 @@ def running(home: Path, *, seconds: float = 120, arguments: Sequence[str] = ()) 
 
 def _environment(home: Path) -> dict[str, str]:
     """Return ours, less what would make the stack another than a new user's."""
-    own = ("MODELYARD_", "DJANGO_", "DATABASE_URL", "BROKER_URL", "MLFLOW_", "S3")
+    own = ("MODELYARD_", "DJANGO_", "DATABASE_URL", "BROKER_URL", "MLFLOW_", "S3", "SMTP_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return {**kept, "MODELYARD_HOME": str(home)}
 
