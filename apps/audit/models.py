@@ -44,6 +44,7 @@ class AuditEvent(models.Model):
             models.Index(fields=["target", "-id"], name="audit_by_target"),
             models.Index(fields=["actor_name", "-id"], name="audit_by_actor"),
             models.Index(fields=["verb", "-id"], name="audit_by_verb"),
+            models.Index(fields=["at"], name="audit_by_time"),
         ]
         triggers: ClassVar = [
             pgtrigger.Protect(name="never_updated", operation=pgtrigger.Update),
