@@ -27,27 +27,43 @@ class Case:
 
 # The baselines: a page that grows must say so here.
 CASES = [
-    Case("/", 8),
-    Case("/models", 6),
-    Case("/models?q=iris&sort=name", 6),
-    Case("/models/new", 3),
-    Case("/models/iris", 9),
-    Case("/models/iris/edit", 4),
-    Case("/models/iris/register", 3),
-    Case("/models/iris/compare", 10),
-    Case("/models/iris/versions/1", 11),
-    Case("/models/iris/versions/1?tab=build", 10),
-    Case("/models/iris/versions/1?tab=lineage", 11),
-    Case("/models/iris/versions/1?tab=files", 11),
-    Case("/builds", 6),
-    Case("/builds/{build}", 6),
-    Case("/endpoints", 6),
-    Case("/endpoints/dev/iris", 7),
-    Case("/search", 2),
-    Case("/search?q=iris", 6),
+    Case("/", 10),
+    Case("/models", 7),
+    Case("/models?q=iris&sort=name", 7),
+    Case("/models/new", 4),
+    Case("/models/iris", 11),
+    Case("/models/iris/edit", 5),
+    Case("/models/iris/register", 4),
+    Case("/models/iris/compare", 11),
+    Case("/models/iris/versions/1", 12),
+    Case("/models/iris/versions/1?tab=build", 11),
+    Case("/models/iris/versions/1?tab=readiness", 12),
+    Case("/models/iris/versions/1?tab=lineage", 12),
+    Case("/models/iris/versions/1?tab=files", 12),
+    Case("/models/iris/versions/1?tab=releases", 12),
+    Case("/inbox", 8),
+    Case("/releases", 5),
+    Case("/releases?tab=mine", 5),
+    Case("/releases?tab=ended", 5),
+    Case("/releases/new", 4),
+    Case("/releases/new?model=iris&version=1&environment=production", 12),
+    Case("/freezes", 5),
+    Case("/freezes?add=calendar", 5),
+    Case("/models/iris/objectives", 5),
+    Case("/policies", 7),
+    Case("/policies/production/medium", 7),
+    Case("/builds", 7),
+    Case("/builds/{build}", 7),
+    Case("/endpoints", 7),
+    Case("/endpoints/dev/iris", 8),
+    Case("/search", 3),
+    Case("/search?q=iris", 7),
 ]
 PATHS = [case.path for case in CASES]
-EMPTY = ["/", "/models", "/models/new", "/builds", "/endpoints", "/search", "/search?q=nothing"]
+EMPTY = [
+    "/", "/inbox", "/releases", "/releases/new", "/models", "/models/new", "/builds", "/policies",
+    "/endpoints", "/search", "/search?q=nothing",
+]  # fmt: skip
 
 
 @pytest.fixture
