@@ -49,6 +49,7 @@ from controlplane.drivers.oci.reading import BundleReader
 from controlplane.http import idempotency
 from controlplane.kernel.errors import Transient
 from workers.loop import Kind
+from workers.runtimes import environments
 
 log = structlog.get_logger(__name__)
 
@@ -189,6 +190,8 @@ def tidy(now: datetime) -> None:
     if now.minute < 5:  # once an hour: it looks at every blob
         blobs.drop_unused(now=now, named=gates.kept_files())
         tidy_load_tests(load_tests())
+        model_servers().drop_logs(now=now)
+        environments.drop_unused(settings.HOME, now=now)
     monitoring.tidy(now)
     accounts.tidy(now)
     notifications.tidy(now=now)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,47 @@ def test_servers_get_our_modules_and_nothing_else_of_ours(tmp_path: Path) -> Non
     assert "workers/runtimes/oip/protocol.py" in modules
     assert not any("wiring" in module or "pyfunc" in module for module in modules)
     assert environments.code(tmp_path, ["oip"]) == folder
+
+
+def test_only_environments_that_nobody_uses_are_dropped(
+    tmp_path: Path, requirements: Path
+) -> None:
+    now = datetime.now(UTC)
+    old = now - environments.UNUSED_FOR - timedelta(hours=1)
+
+    def environment(key: str, *, touched: datetime) -> Path:
+        folder = tmp_path / "python" / f"pyfunc-{key * 20}"
+        (folder / "bin").mkdir(parents=True)
+        os.utime(folder, (touched.timestamp(), touched.timestamp()))
+        return folder
+
+    unused, young = environment("a", touched=old), environment("b", touched=now)
+    in_use, stranger = environment("c", touched=old), tmp_path / "python" / "cache"
+    stranger.mkdir()
+    os.utime(stranger, (0, 0))
+    sleeper = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+        env={**os.environ, "PYTHONPATH": str(in_use)},
+    )
+    try:
+        assert environments.drop_unused(tmp_path, now=now) == [unused.name]
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert not unused.exists()
+    assert young.exists()
+    assert stranger.exists()
+    assert drafts(tmp_path) == []
+    assert environments.drop_unused(tmp_path, now=now) == [in_use.name]
+
+
+def test_an_environment_that_is_asked_for_again_is_not_old(
+    tmp_path: Path, requirements: Path
+) -> None:
+    folder = environments.code(tmp_path, ["oip"])
+    os.utime(folder, (0, 0))
+    assert environments.code(tmp_path, ["oip"]) == folder
+    assert environments.drop_unused(tmp_path, now=datetime.now(UTC)) == []
+    later = datetime.now(UTC) + timedelta(days=15)
+    assert environments.drop_unused(tmp_path, now=later) == [folder.name]
+    assert environments.code(tmp_path, ["oip"]).is_dir()

@@ -1,15 +1,19 @@
 """Model servers as processes: the port's promises, with a real supervisor and runtime."""
 
+import os
 import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from apps.endpoints.domain.values import ReplicaState, Servers, ServerSpec
-from controlplane.drivers.local.servers import program
+from controlplane.drivers.local.servers import LocalServers, program
+from controlplane.drivers.local.supervisor import Supervisor
+from controlplane.drivers.oci.layout import OciLayout
 from controlplane.kernel.errors import Conflict, Permanent, Transient
 from tests.serving import World, wait_for, world
 
@@ -64,6 +68,22 @@ def test_servers_come_up_answer_golden_requests_and_go(outside: World) -> None:
     stop(outside, "one")
     assert seen(outside, "one") is None
     assert not [p for p in outside.supervisor.status() if p.name.startswith("server-one")]
+
+
+def test_logs_of_servers_that_are_gone_are_dropped_in_the_end(tmp_path: Path) -> None:
+    nobody = Supervisor(tmp_path / "no.sock")
+    servers = LocalServers(tmp_path, supervisor=nobody, bundles=OciLayout(tmp_path / "bundles"))
+    logs, here = tmp_path / "logs" / "servers", tmp_path / "servers" / "here"
+    logs.mkdir(parents=True)
+    here.mkdir(parents=True)
+    (here / "state.json").write_text("{}")
+    for name in ("here-0.log", "gone-0.log", "gone-1.log.2", "lately-0.log", "notes.txt"):
+        (logs / name).touch()
+        if not name.startswith("lately"):
+            os.utime(logs / name, (0, 0))
+    assert servers.drop_logs(now=datetime.now(UTC)) == 2
+    left = {path.name for path in logs.iterdir()}
+    assert left == {"here-0.log", "lately-0.log", "notes.txt"}
 
 
 def test_ports_stay_the_same_unless_somebody_else_has_taken_one(outside: World) -> None:

@@ -9,14 +9,17 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import psutil
 import uv
 
 from workers.runtimes.oip import problem
@@ -24,6 +27,9 @@ from workers.runtimes.oip.problem import Problem
 
 LINES = 12  # of the installer's own words
 SOURCES = Path(__file__).resolve().parents[2]  # the folder that holds `workers`
+NAME = re.compile(r"[a-z]+-[0-9a-f]{20}")  # of what is made here
+PATHS = ("PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "PATH")
+UNUSED_FOR = timedelta(days=14)
 SHARED = ("workers/__init__.py", "workers/runtimes/__init__.py")
 
 
@@ -81,13 +87,57 @@ def code(home: Path, parts: Sequence[str]) -> Path:
     return folder
 
 
+def drop_unused(home: Path, *, now: datetime, after: timedelta = UNUSED_FOR) -> list[str]:
+    """Drop environments that nobody asked for in `after` and that no process runs in.
+
+    A server that is started again asks again, and its environment is made anew; so a mistake
+    here costs time, not service. What is dropped vanishes by rename first: nobody finds half.
+
+    Returns:
+        The names of what was dropped.
+    """
+    old = [f for f in _mine(home) if f.stat().st_mtime < (now - after).timestamp()]
+    if not old:
+        return []
+    running, dropped = _places_of_processes(), []
+    for folder in old:
+        if any(str(folder) in place for place in running):
+            continue
+        with _locked(folder):
+            if folder.stat().st_mtime >= (now - after).timestamp():
+                continue  # asked for since
+            going = folder.with_name(f".{folder.name}.{os.getpid()}.making")
+            folder.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
+        dropped.append(folder.name)
+    return dropped
+
+
+def _mine(home: Path) -> list[Path]:
+    root = home / "python"
+    found = root.iterdir() if root.is_dir() else iter(())
+    return sorted(path for path in found if NAME.fullmatch(path.name) and path.is_dir())
+
+
+def _places_of_processes() -> list[str]:
+    """Return command, PYTHONPATH and libraries' path of every process that may be looked at."""
+    places = []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+            words = [*process.cmdline(), *(environment.get(name, "") for name in PATHS)]
+        except psutil.Error:
+            continue
+        places.append("\n".join(words))
+    return places
+
+
 def _once(folder: Path, fill: Callable[[Path], None]) -> None:
     """Fill `folder` unless it is there; it appears by rename, under a lock."""
-    if folder.is_dir():
-        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         if folder.is_dir():
+            os.utime(folder)  # asked for now: `drop_unused` leaves it alone
             return
         for left in folder.parent.glob(f".{folder.name}.*.making"):
             shutil.rmtree(left, ignore_errors=True)  # by a process that was killed

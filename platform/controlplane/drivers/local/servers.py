@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,6 +47,7 @@ READY_FOR = 8.0  # seconds for which a replica that was ready is not asked again
 HUNG_AFTER = 60.0  # seconds without an answer, after the time to start, before a new start
 WARM_UPS = 3  # requests to each replica
 LOG_TAIL = 8_192  # bytes
+LOGS_KEPT = timedelta(days=7)  # of servers that are gone, for whoever asks why
 EXAMPLE_BYTES = 8_192
 
 
@@ -167,6 +169,20 @@ class LocalServers:
     def free_memory_mb(self) -> int:
         """Implement `ModelServers.free_memory_mb`."""
         return max(0, psutil.virtual_memory().available // 1024**2 - RESERVE_MB)
+
+    def drop_logs(self, *, now: datetime, after: timedelta = LOGS_KEPT) -> int:
+        """Drop the logs of servers that are gone, once nothing was written for `after`.
+
+        Returns:
+            How many files were dropped.
+        """
+        known, dropped = self.known(), 0
+        for path in (self._home / "logs" / "servers").glob("*.log*"):
+            revision = path.name.partition(".log")[0].rpartition("-")[0]
+            if revision not in known and path.stat().st_mtime < (now - after).timestamp():
+                path.unlink(missing_ok=True)
+                dropped += 1
+        return dropped
 
     def _bring_up(self, state: _State, index: int, status: ProcessStatus | None) -> None:
         name = program(state.spec.revision, index)
