@@ -97,9 +97,12 @@ def build(actor: Actor, public_id: str) -> Build:
 
 
 def builds_of(version_id: int, *, limit: int = 20) -> list[Build]:
-    """Return the builds of one version, newest first; the caller may see the version."""
+    """Return the builds of one version with their variants, newest first.
+
+    The caller may see the version.
+    """
     rows = Build.objects.select_related("version__model__team").filter(version_id=version_id)
-    return list(_whole(rows).order_by("-number")[:limit])
+    return list(rows.prefetch_related("variants").order_by("-number")[:limit])
 
 
 def latest_build(version_id: int) -> Build | None:

@@ -22,7 +22,7 @@ def active(model_id: int, environment_id: int) -> Rollout | None:
 def live_revision(model_id: int, environment_id: int) -> Revision | None:
     """Return the revision that answers at an endpoint now, if one does."""
     return (
-        Revision.objects.select_related("version", "variant")
+        Revision.objects.select_related("version", "variant", "endpoint__model__team")
         .filter(
             endpoint__model=model_id,
             endpoint__environment=environment_id,

@@ -37,7 +37,7 @@ CASES = [
     Case("/models/iris/compare", 11),
     Case("/models/iris/versions/1", 11),
     Case("/models/iris/versions/1?tab=build", 10),
-    Case("/models/iris/versions/1?tab=readiness", 12),
+    Case("/models/iris/versions/1?tab=readiness", 11),
     Case("/models/iris/versions/1?tab=lineage", 11),
     Case("/models/iris/versions/1?tab=files", 11),
     Case("/models/iris/versions/1?tab=releases", 11),

@@ -17,6 +17,7 @@ from apps.console.web.serving import table
 from apps.endpoints import selectors as endpoints
 from apps.endpoints.domain.summary import EndpointState
 from apps.registry import selectors as registry
+from apps.releases.web import inbox
 from controlplane.http.htmx import page
 from controlplane.http.permissions import actor_of, signed_in
 from controlplane.http.templatetags.components import rounded, word_for
@@ -27,6 +28,7 @@ MOST_ENDPOINTS = 200
 MOST_MAKING = 6
 MOST_WRONG = 5
 MOST_EVENTS = 12
+MOST_WAITING = 4
 STATIONS = 4  # register, build, verify, live
 PARTS = {
     "head": "console/_home_head.html",
@@ -34,6 +36,7 @@ PARTS = {
     "live": "console/_home_live.html",
     "making": "console/_home_making.html",
     "lately": "console/_home_lately.html",
+    "waits": "console/_home_waits.html",
 }
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
@@ -90,8 +93,9 @@ def home(request: HttpRequest) -> HttpResponse:
         "more": max(0, len(live) - MOST_LIVE),
         "making": making[:MOST_MAKING],
         "events": _events(actor),
+        "waits": inbox.to_decide(actor, limit=MOST_WAITING),
         "first": not views and not active and not registry.recent_versions(actor, limit=1),
-        "topics": ["home", "endpoint/*", "build/*", "model/*"],
+        "topics": ["home", "inbox", "endpoint/*", "build/*", "model/*"],
     }
     return page(request, "console/home.html", context, parts=PARTS)
 

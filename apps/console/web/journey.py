@@ -26,6 +26,8 @@ from apps.registry.domain.kinds import MirrorState
 from apps.registry.domain.states import VersionState
 from apps.registry.models import ModelVersion, RegisteredModel
 from apps.registry.web import comparison
+from apps.releases import selectors as releases
+from apps.releases.web import listing
 from controlplane.http.htmx import page
 from controlplane.http.pagination import cut
 from controlplane.http.permissions import actor_of, signed_in
@@ -35,7 +37,7 @@ from controlplane.kernel.actor import Actor
 VERSIONS = 25
 METRICS = 3  # columns of the versions' table
 EVENTS = 40
-TABS = ("overview", "build", "readiness", "lineage", "files")
+TABS = ("overview", "build", "readiness", "releases", "lineage", "files")
 MODEL_PARTS = {
     "versions": "console/_model_versions.html",
     "places": "console/_model_places.html",
@@ -165,6 +167,10 @@ def _lineage(actor: Actor, row: ModelVersion) -> dict[str, Any]:
     return {"events": events, "facts": comparison.facts(row.facts)}
 
 
+def _releases(actor: Actor, row: ModelVersion) -> dict[str, Any]:
+    return {"releases": listing.present(releases.of_version(row.pk))}
+
+
 def _files(actor: Actor, row: ModelVersion) -> dict[str, Any]:
     return {"files": registry.files(row)}
 
@@ -177,6 +183,7 @@ _TABS = {
     "overview": _overview,
     "build": _build,
     "readiness": readiness.context,
+    "releases": _releases,
     "lineage": _lineage,
     "files": _files,
 }
@@ -306,6 +313,7 @@ def _tabs(row: ModelVersion, made: list[Build]) -> list[tuple[str, str, str]]:
         ("overview", "Overview", ""),
         ("build", "Build and proof", f"{variants} variants" if variants else ""),
         ("readiness", "Readiness", ""),
+        ("releases", "Releases", ""),
         ("lineage", "Lineage", ""),
         ("files", "Files", ""),
     ]
@@ -348,6 +356,7 @@ def _can_version(actor: Actor, row: ModelVersion) -> dict[str, bool]:
         "build": "builds.start",
         "alias": "registry.alias.move",
         "archive": "registry.version.archive",
+        "propose": "releases.propose",
     }
     team = row.model.team.slug
     return {name: access.allows(actor, v, team=team) for name, v in verbs.items()}

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 from apps.accounts.domain import access
 from apps.gates import services as gates
 from apps.releases import selectors, services
-from apps.releases.web.seen import Seen
+from apps.releases.web.seen import Seen, load
 from apps.releases.web.views import Changed, changes_since, show
 from controlplane.http.permissions import actor_of, signed_in
 from controlplane.kernel.actor import Actor
@@ -192,7 +192,7 @@ def _decide(
     except Conflict as error:
         return _refused(request, number, error, digest, reason)
     except Invalid as error:
-        row = selectors.release(actor, number)
+        row = load(actor, number)
         kept = {"reason": reason, "reason_error": f"{error.sentence} {error.remedy}".strip()}
         return show(request, row, status=422, kept=kept)
     except Denied as error:
@@ -205,7 +205,7 @@ def _decide(
 def _refused(
     request: HttpRequest, number: int, error: Conflict, digest: str, reason: str
 ) -> HttpResponse:
-    row = selectors.release(actor_of(request), number)
+    row = load(actor_of(request), number)
     seen = Seen(actor_of(request), row, SystemClock().now())
     changes = changes_since(seen, digest) if error.code == STALE else []
     told = Changed(f"{error.sentence} {error.remedy}".strip(), changes)

@@ -84,15 +84,18 @@ def inbox(request: HttpRequest) -> HttpResponse:
 
 def groups(actor: Actor, now: datetime) -> list[Group]:
     """Return what waits, by kind; a kind with nothing in it is left out."""
-    found = [_approvals(actor), _changes(actor), _reviews(actor, now), _waivers(actor, now)]
+    found = [to_decide(actor), _changes(actor), _reviews(actor, now), _waivers(actor, now)]
     return [group for group in found if group.items]
 
 
-def _approvals(actor: Actor) -> Group:
+def to_decide(actor: Actor, *, limit: int = MOST) -> Group:
+    """Return the releases that wait for the actor's decision, the first to expire first."""
+    if not access.allows(actor, "releases.read"):
+        return Group("approve", "", [], 0)
     keys = waiting.requests(actor)
     rows = selectors.visible(actor).filter(request__in=keys, state=ReleaseState.AWAITING_APPROVAL)
-    shown = list(rows.order_by("request__expires_at", "id")[:MOST])
-    total = len(keys) if len(shown) == MOST else len(shown)
+    shown = list(rows.order_by("request__expires_at", "id")[:limit])
+    total = len(keys) if len(shown) == limit else len(shown)
     return Group("approve", "To decide", [_approval(row) for row in shown], total)
 
 

@@ -1,6 +1,6 @@
 """Proposing a release, changing one, and breaking the glass: pages that say what will happen."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -81,8 +81,9 @@ def propose(request: HttpRequest) -> HttpResponse:
         return _choose(request, name)
     model = registry.model(actor, name)
     version = registry.version_of(model, int(number))
-    places = [e for e in environments.in_order() if _may(actor, model, e)]
-    place = _place(actor, model, places, told.get("environment", ""))
+    everywhere = list(environments.in_order())
+    place = _place(actor, model, everywhere, told.get("environment", ""))
+    places = [e for e in everywhere if _may(actor, model, e)]
     rules = _rules(place, model)
     form = ReleaseForm(
         request.POST or None,
@@ -249,7 +250,7 @@ def _before(
         return Before([], [], None, answers, f"{problem} An admin has to write one first.")
     return Before(
         gates=_listed(rules),
-        seats=_seats(_own(actor, version), model, place, rules),
+        seats=_seats(actor, version, place, rules),
         opening=environments.opening(place, SystemClock().now()),
         live=answers,
     )
@@ -265,20 +266,22 @@ def _listed(rules: PolicyDocument) -> list[tuple[str, list[tuple[str, bool]]]]:
     return list(told.items())
 
 
-def _own(actor: Actor, version: ModelVersion) -> set[int | None]:
-    """Return whose yes would not count: the proposer's and the version's author's."""
-    return {actor.person_id, accounts.key_behind(version.registered_by)}
-
-
 def _seats(
-    own: Collection[int | None], model: RegisteredModel, place: Environment, rules: PolicyDocument
+    actor: Actor, version: ModelVersion, place: Environment, rules: PolicyDocument
 ) -> list[Wanted]:
+    """Return who must agree; neither the proposer nor the version's author is among them."""
     wanted = rules.approvals.seats
     roles = {role for seat in wanted for role in seat.roles}
-    holders = [h for h in accounts.holders(roles) if h.pk not in own] if roles else []
+    author = version.registered_by.partition("/")[0]
+    holders = [
+        holder
+        for holder in (accounts.holders(roles) if roles else [])
+        if holder.pk != actor.person_id and holder.username != author
+    ]
+    owner = version.model.team.slug
     found = []
     for asked in wanted:
-        team = model.team.slug if asked.team == policy.OWNER else asked.team
+        team = owner if asked.team == policy.OWNER else asked.team
         seat = Seat(asked.title, frozenset(asked.roles), team)
         could = [h.title for h in holders if seat.accepts(h.grants, place.slug)]
         found.append(Wanted(asked.title, approvals.words(seat), _names(could)))
@@ -292,7 +295,7 @@ def _names(names: list[str]) -> str:
 
 
 def _place(
-    actor: Actor, model: RegisteredModel, places: list[Environment], wanted: str
+    actor: Actor, model: RegisteredModel, everywhere: list[Environment], wanted: str
 ) -> Environment:
     """Return the environment that was named, or the first that needs a release.
 
@@ -302,9 +305,11 @@ def _place(
     """
     team = model.team.slug
     if wanted:
-        named = environments.by_slug(wanted)
+        named = next((e for e in everywhere if e.slug == wanted), None)
+        named = named or environments.by_slug(wanted)
         access.require(actor, "releases.propose", team=team, environment=named.slug)
         return named
+    places = [e for e in everywhere if _may(actor, model, e)]
     if not places:
         access.require(actor, "releases.propose", team=team, environment=access.EVERYWHERE)
         raise Missing("There is no environment to propose it for.", code="environments.missing")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from django.db.models import Prefetch
+
 from apps.accounts.domain import access
 from apps.accounts.models import Person
 from apps.approvals import selectors as approvals
@@ -14,7 +16,7 @@ from apps.audit.models import AuditEvent
 from apps.endpoints.models import Revision
 from apps.gates.domain.policy import PolicyDocument
 from apps.gates.selectors import GateView
-from apps.releases import difference
+from apps.releases import difference, selectors
 from apps.releases.domain.difference import Difference
 from apps.releases.domain.states import RELEASE, WAITING, ReleaseState
 from apps.releases.models import Comment, Release
@@ -23,7 +25,25 @@ from controlplane.kernel.actor import Actor, Grant
 from controlplane.kernel.errors import ControlPlaneError
 
 MOST_EVENTS = 200
+# What a page names besides what a worker's pass reads, in the same query.
+JOINED = (
+    "proposer", "checklist__policy__environment", "request__environment", "request__team",
+    "rollout__stable__version", "rollout__stable__variant",
+    "rollout__stable__endpoint__model__team", "promoted_from", "returns_to",
+)  # fmt: skip
 MOST_COMMENTS = 500
+
+
+def load(actor: Actor, number: int) -> Release:
+    """Return one release with everything that its page names.
+
+    Raises:
+        Missing: There is none of that number, or the actor may not see it.
+    """
+    said = Comment.objects.select_related("person", "answers").order_by("id")
+    rows = selectors.visible(actor).select_related(*JOINED).filter(number=number)
+    row = rows.prefetch_related(Prefetch("comments", said)).first()
+    return row if row is not None else selectors.release(actor, number)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from apps.releases.web.checks import checks
 from apps.releases.web.deciding import deciding
 from apps.releases.web.listing import TABS, counts, present, rows_of
 from apps.releases.web.plan import plan
-from apps.releases.web.seen import Seen
+from apps.releases.web.seen import Seen, load
 from apps.releases.web.track import stations
 from controlplane.http.htmx import page
 from controlplane.http.pagination import cut
@@ -85,7 +85,7 @@ def releases(request: HttpRequest) -> HttpResponse:
 @require_GET
 def release(request: HttpRequest, number: int) -> HttpResponse:
     """Show one release; its parts look again by themselves."""
-    return show(request, selectors.release(actor_of(request), number))
+    return show(request, load(actor_of(request), number))
 
 
 def show(
