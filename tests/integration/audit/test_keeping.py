@@ -24,8 +24,10 @@ from apps.audit import (
 from apps.audit.models import AuditEvent, Checkpoint, Seal, Segment
 from apps.audit.selectors import Search
 from apps.audit.services import record
+from apps.notifications.models import Notification
 from controlplane.cli.main import main
 from controlplane.kernel.actor import worker
+from tests import factories
 from workers import ledger
 
 pytestmark = pytest.mark.django_db
@@ -334,6 +336,22 @@ def test_a_chain_that_was_made_anew_is_found_by_its_checkpoint(folder: Path) -> 
     forged = line.replace(json.loads(line)["checkpoint"]["hash"], seal.hash)
     tamper("UPDATE audit_checkpoint SET line = %s", forged, table="audit_checkpoint")
     assert checking.check(folder, now=NOW).broken_at == 8
+
+
+def test_admins_of_the_whole_house_are_told_once_of_a_break(folder: Path) -> None:
+    ada = factories.person(username="ada", role="admin")
+    factories.grant(person=factories.person(), role="admin", team=factories.team(slug="fraud"))
+    factories.person(role="operator")
+    write(3)
+    sealing.seal()
+    ledger.keep(NOW)
+    assert not Notification.objects.exists()
+    tamper("UPDATE audit_auditevent SET reason = 'x' WHERE subject = 'ü1'")
+    for minute in range(3):
+        ledger.keep(NOW + timedelta(minutes=minute))
+    told = Notification.objects.get()
+    assert (told.person, told.kind, told.link) == (ada, "ledger.broken", "/audit")
+    assert told.title == "The ledger was changed at #2"
 
 
 def test_a_break_that_is_mended_is_no_longer_told(folder: Path) -> None:
