@@ -24,6 +24,7 @@ app.conf.beat_schedule = {
     "sweep": {"task": "workers.sweep", "schedule": 1.0, "options": {"expires": 3}},
     "deliver": {"task": "workers.deliver", "schedule": 1.0, "options": {"expires": 3}},
     "seal": {"task": "workers.seal", "schedule": 1.0, "options": {"expires": 3}},
+    "recover": {"task": "workers.recover", "schedule": 4.0, "options": {"expires": 4}},
     "measure": {"task": "workers.measure", "schedule": 2.0, "options": {"expires": 3}},
     "discover": {"task": "workers.discover", "schedule": 10.0, "options": {"expires": 10}},
     "ledger": {"task": "workers.keep_ledger", "schedule": 60.0, "options": {"expires": 60}},

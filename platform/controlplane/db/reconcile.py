@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 from django.db import models, transaction
 from django.db.models import Q
 
+from controlplane.db.holders import new_token
+
 
 class Reconcilable(models.Model):
     """Columns that let exactly one worker at a time drive a row."""
@@ -64,7 +66,7 @@ def claim_due(
             .filter(free, next_reconcile_at__lte=now)
             .order_by("next_reconcile_at", "pk")[:limit]
         )
-        token = uuid.uuid4()
+        token = new_token()
         model._default_manager.filter(pk__in=[row.pk for row in due]).update(
             lease_token=token, lease_expires_at=now + lease
         )
@@ -76,7 +78,7 @@ def claim_one(model: type[Row], pk: int, *, now: datetime, lease: timedelta) -> 
 
     Returns None when the row is gone, idle (`next_reconcile_at` is null) or held.
     """
-    token = uuid.uuid4()
+    token = new_token()
     taken = (
         model._default_manager.filter(pk=pk, next_reconcile_at__isnull=False)
         .filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=now))
