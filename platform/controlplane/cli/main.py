@@ -36,7 +36,9 @@ def main(context: click.Context, url: str, token: str, as_json: bool) -> None:
     asks_for_help = bool({"-h", "--help"} & set(sys.argv))
     if not token and context.invoked_subcommand not in OFFLINE and not asks_for_help:
         raise click.UsageError(f"No token: create one at {url}/tokens and set MODELYARD_TOKEN.")
-    context.obj = {"client": Client(url, token), "json": as_json}
+    client = Client(url, token)
+    context.call_on_close(client.close)
+    context.obj = {"client": client, "json": as_json}
 
 
 main.add_command(audit)
