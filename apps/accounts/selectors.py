@@ -184,6 +184,11 @@ def email_of(actor: Actor) -> str:
     return found or ""
 
 
+def locked_person(pk: int) -> Person:
+    """Lock a person that there is, so that what belongs to them changes once at a time."""
+    return Person.objects.select_for_update(no_key=True).get(pk=pk)
+
+
 def recipients(people: Collection[int], teams: Collection[int]) -> list[Person]:
     """Return who is meant by some people and some teams, in the order of their keys.
 

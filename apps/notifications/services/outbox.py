@@ -7,8 +7,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
+from apps.accounts import selectors as accounts
 from apps.accounts.domain import access
-from apps.accounts.models import Person
 from apps.audit import services as audit
 from apps.notifications import selectors
 from apps.notifications.domain.kinds import DIGEST
@@ -83,9 +83,9 @@ def _send_digest(person_id: int, now: datetime) -> bool:
         .filter(person=person_id, digest_at__lte=now)
         .order_by("id")
     )
-    person = Person.objects.get(pk=person_id)
     Notification.objects.filter(pk__in=[row.pk for row in rows]).update(digest_at=None)
-    if not rows or not person.email or not person.is_active or not mail_is_set_up():
+    person = next(iter(accounts.recipients([person_id], [])), None)
+    if not rows or person is None or not person.email or not mail_is_set_up():
         return False
     message = _digest(rows, now)
     key = f"digest/{rows[0].public_id}/{rows[-1].public_id}"

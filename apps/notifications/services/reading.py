@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from django.db import transaction
 
+from apps.accounts import selectors as accounts
 from apps.accounts.domain import access
-from apps.accounts.models import Person
 from apps.audit import services as audit
 from apps.notifications.domain.kinds import KINDS, Way, way_of
 from apps.notifications.models import Notification, Preference
@@ -76,7 +76,7 @@ def set_preferences(*, actor: Actor, ways: Mapping[str, str]) -> None:
     """
     access.require(actor, "notifications.follow")
     chosen = {_kind(kind): _way(kind, way) for kind, way in ways.items()}
-    person = Person.objects.select_for_update(no_key=True).get(pk=_person_of(actor))
+    person = accounts.locked_person(_person_of(actor))
     stated = dict(Preference.objects.filter(person=person).values_list("kind", "way"))
     before = {kind: stated.get(kind, way_of(kind)) for kind in chosen}
     changed = {kind: way for kind, way in chosen.items() if before[kind] != way}
