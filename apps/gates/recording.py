@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from django.db import transaction
 
@@ -298,7 +299,8 @@ def _subject_words(checklist: Checklist) -> str:
 
 
 def _link(checklist: Checklist) -> str:
-    return f"/models/{checklist.version.model.name}/versions/{checklist.version.number}"
+    version = checklist.version
+    return f"/models/{quote(version.model.name, safe='')}/versions/{version.number}"
 
 
 def _plain(value: Any) -> Any:

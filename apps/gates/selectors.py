@@ -290,9 +290,12 @@ def _score(view: GateView) -> float | None:
 
 def state_of(row: GateResult, now: datetime) -> GateState:
     """Return the state at `now`, which may be past what the row was last judged at."""
-    if row.state == GateState.PENDING and not row.verdict:
+    waiver = excuse(row.waiver)
+    state = evaluate.evaluate(known(row), waiver, max_age=ANY_AGE, now=now)
+    was_never_looked_at = row.state == GateState.PENDING and not row.verdict
+    if was_never_looked_at and state is GateState.UNKNOWN:
         return GateState.PENDING
-    return evaluate.evaluate(known(row), excuse(row.waiver), max_age=ANY_AGE, now=now)
+    return state
 
 
 def _why_silent(row: GateResult) -> str:

@@ -104,7 +104,8 @@ _GATES = (
     Gate(
         "artifact.licences", "Licences are allowed",
         _SECTION.INFRASTRUCTURE,
-        "The licence of every package in the lock file against the policy's list.",
+        "The licence of every package in the lock file against the policy's list: as CI sent it, "
+        "or as the package itself says where it is installed.",
         "Have CI send the licences as evidence, or replace the package.",
         kind=Kind.CI,
         sent='{"licences": {"numpy": "BSD-3-Clause"}}',

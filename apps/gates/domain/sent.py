@@ -70,7 +70,8 @@ def facts(key: str, told: object) -> dict[str, Any]:
     if not isinstance(told, Mapping):
         _refuse("facts", "facts is not a JSON object.", _example(key))
     try:
-        text = json.dumps(told, allow_nan=False)
+        text = json.dumps(told, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half of a surrogate pair is no text
     except (TypeError, ValueError):
         _refuse("facts", "facts holds NaN, infinity or what is no JSON.", "Send finite numbers.")
     if len(text) > LARGEST_FACTS:
@@ -94,12 +95,17 @@ def link(told: str) -> str:
 
 def sentence(told: str, key: str) -> str:
     """Return what was found, in words."""
-    clean = told.replace("\x00", "").strip()
+    clean = words(told)
     if len(clean) > LONGEST_SENTENCE:
         _refuse(
             "sentence", f"sentence has more than {LONGEST_SENTENCE} characters.", "Shorten it."
         )
     return clean or f"Evidence for {key} was sent."
+
+
+def words(told: str) -> str:
+    """Return a text as a row can hold it: no null character, no half of a surrogate pair."""
+    return told.encode("utf-8", "replace").decode().replace("\x00", "").strip()
 
 
 def times(

@@ -1,10 +1,18 @@
 """The programs behind the gates, one small module per family."""
 
-from apps.gates.programs import artifact, later, quality, service, serving, signature
+from apps.gates.programs import (
+    artifact,
+    later,
+    licences,
+    quality,
+    service,
+    serving,
+    signature,
+)
 from apps.gates.programs.subject import Program
 
 PROGRAMS: dict[str, Program] = {
     program.name: program
-    for family in (artifact, signature, quality, serving, service, later)
+    for family in (artifact, licences, signature, quality, serving, service, later)
     for program in family.PROGRAMS
 }

@@ -1,7 +1,6 @@
 """Gates about the bytes: what was scanned, and that they are what they are called."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from apps.builds import selectors as builds
@@ -16,10 +15,6 @@ from controlplane.kernel.errors import Missing
 
 PIN = re.compile(r"[A-Za-z0-9._-]+(\[[^\]]*\])?==[A-Za-z0-9.!+_-]+")
 LARGEST_LOCK = 1024**2
-LICENCES = (
-    "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MPL-2.0", "PSF-2.0", "Unlicense",
-    "Zlib", "0BSD", "Python-2.0", "HPND",
-)  # fmt: skip
 
 
 def scanned(subject: Subject) -> Finding:
@@ -122,42 +117,9 @@ def locked(subject: Subject, world: World) -> Finding:
 
 def lock_lines(text: str) -> list[str]:
     """Return the requirements of a lock file, each with its hashes on one line."""
-    joined = re.sub(r"\\\s*\n\s*", " ", text)
+    joined = re.sub(r"\s*\\\s*\n\s*", " ", text)
     lines = (line.split(" #")[0].strip() for line in joined.splitlines())
     return [line for line in lines if line and not line.startswith(("#", "--"))]
-
-
-def licences_allowed(subject: Subject) -> Finding:
-    """Judge the licences that a pipeline sent against the policy's list."""
-    sent = subject.sent()
-    told = sent.facts.get("licences") if sent else None
-    if sent is None or not isinstance(told, Mapping) or not told:
-        return unknown(
-            "Nobody has said which licences the packages have.",
-            'Have CI send {"licences": {"numpy": "BSD-3-Clause", ...}} as evidence.',
-        )
-    allowed = {word.casefold() for word in subject.words("allowed", LICENCES)}
-    bad = {str(p): str(lic) for p, lic in told.items() if not _allowed(str(lic), allowed)}
-    facts: dict[str, Any] = {"licences": dict(told), "evidence": sent.public_id}
-    if bad:
-        shown = ", ".join(f"{p} ({lic or 'none said'})" for p, lic in sorted(bad.items())[:5])
-        return failed(
-            f"{len(bad)} of {len(told)} packages have a licence that is not allowed: {shown}.",
-            "Replace them, or have an admin allow the licence in the policy.", **facts,
-        )  # fmt: skip
-    return passed(f"The licences of {len(told)} packages are allowed.", **facts)
-
-
-def _allowed(expression: str, allowed: set[str]) -> bool:
-    """Return whether an SPDX expression can be met: every AND part, one OR part of each."""
-    parts = re.split(r"\s+AND\s+", expression.strip("() "), flags=re.IGNORECASE)
-    return bool(expression.strip()) and all(
-        any(
-            one.strip("() ").casefold() in allowed
-            for one in re.split(r"\s+OR\s+", part, flags=re.IGNORECASE)
-        )
-        for part in parts
-    )
 
 
 def some(count: int, noun: str) -> str:
@@ -192,5 +154,4 @@ PROGRAMS = (
     Asking("artifact.digest", same_bytes),
     Reading("artifact.pickle", no_bad_pickle),
     Asking("artifact.dependencies", locked),
-    Reading("artifact.licences", licences_allowed),
 )

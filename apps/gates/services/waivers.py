@@ -9,6 +9,7 @@ from apps.accounts.domain import access
 from apps.audit import services as audit
 from apps.gates import selectors
 from apps.gates.domain.policy import parse
+from apps.gates.domain.sent import words
 from apps.gates.domain.states import GATE, GateMove, GateState, moves
 from apps.gates.listing import KIND
 from apps.gates.models import Checklist, GateResult, Waiver
@@ -87,7 +88,7 @@ def withdraw_waiver(*, actor: Actor, waiver: str, reason: str = "") -> Waiver:
         for result in GateResult.objects.filter(waiver=fresh).select_related("waiver"):
             result.waiver = None
             _settle(result, now)
-        _tell(actor, "gates.waive.withdraw", fresh, row, reason=reason.strip(), before={
+        _tell(actor, "gates.waive.withdraw", fresh, row, reason=words(reason), before={
             "gate": fresh.gate, "until": fresh.expires_at.isoformat(),
         })  # fmt: skip
     return selectors.waiver(actor, waiver)
@@ -183,7 +184,7 @@ def _refuse_needless(result: GateResult, now: datetime) -> None:
 
 
 def _reason(told: str) -> str:
-    clean = told.replace("\x00", "").strip()
+    clean = words(told)
     if not clean:
         raise Invalid(
             "A waiver needs a reason.",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from django.db import connection
 
 from apps.audit.models import AuditEvent
+from apps.builds.models import Variant
 from apps.gates import selectors, services
 from apps.gates.domain.evaluate import ChecklistVerdict
 from apps.gates.domain.states import GateState
@@ -17,6 +19,7 @@ from apps.gates.listing import wake
 from apps.gates.models import Checklist, Evidence, GateResult
 from apps.gates.reconcile import tidy_load_tests
 from apps.gates.services import close_checklist
+from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.errors import Transient
 from tests import factories
 from tests.gating import RELEASES, Gated, evidence_count, gated, put_policy
@@ -271,6 +274,55 @@ def test_a_gate_that_is_gone_from_the_catalogue_is_unknown_and_says_what_to_do(
     assert "out of the policy" in standing.blocking[0].remedy
 
 
+def test_dependencies_and_licences_are_read_from_the_lock_file(house: Gated) -> None:
+    variant = house.variant()
+    pinned = f"joblib=={metadata.version('joblib')}\n"
+    locked(house, variant, pinned)
+    checklist = house.open(variant, "artifact.dependencies", "artifact.licences")
+    house.settle(checklist)
+    assert set(house.states(checklist).values()) == {"passed"}
+    licences = house.gate(checklist, "artifact.licences")
+    assert licences.evidence is not None
+    assert licences.evidence.facts["licences"] == {"joblib": "BSD-3-Clause"}
+
+
+def test_a_package_that_is_not_pinned_fails_and_an_unknown_licence_is_unknown(
+    house: Gated,
+) -> None:
+    variant = house.variant()
+    locked(house, variant, "joblib>=1\nno-such-package==1.0\n")
+    checklist = house.open(variant, "artifact.dependencies", "artifact.licences")
+    house.settle(checklist)
+    assert house.states(checklist) == {
+        "artifact.dependencies": "failed",
+        "artifact.licences": "unknown",
+    }
+    sentence = house.gate(checklist, "artifact.licences").sentence
+    assert sentence == "The licence of joblib, no-such-package is not known."
+
+
+def test_a_person_wins_over_a_worker_in_the_middle_of_a_pass(house: Gated) -> None:
+    variant = house.variant()
+    house.serve(variant)
+    checklist = house.open(variant, "golden.answered")
+    lead = factories.person(role="reviewer")
+
+    def waive(call: str) -> None:
+        house.servers.hook = lambda call: None
+        services.grant_waiver(
+            actor=factories.actor_of(lead), checklist=checklist.public_id,
+            gate="golden.answered", reason="The server is being moved.",
+            expires_at=SystemClock().now() + timedelta(days=1),
+        )  # fmt: skip
+
+    house.servers.hook = waive
+    house.step(checklist)
+    assert house.states(checklist) == {"golden.answered": "waived"}  # the worker wrote nothing
+    assert evidence_count("golden.answered") == 0
+    house.settle(checklist)
+    assert house.states(checklist) == {"golden.answered": "passed"}
+
+
 def test_a_quiet_checklist_writes_nothing(house: Gated) -> None:
     checklist = house.open(house.variant(), "artifact.scanned", "card.complete", "quota.fits")
     house.settle(checklist)
@@ -362,6 +414,18 @@ def dying_at(point: int, house: Gated) -> Iterator[None]:
     with connection.execute_wrapper(wrapper):
         yield
     house.servers.hook = house.load.hook = lambda call: None
+
+
+def locked(house: Gated, variant: Variant, text: str) -> None:
+    """Give a variant a bundle with a lock file."""
+    folder = house.bundles.root.parent / "locked"
+    folder.mkdir()
+    (folder / "requirements.lock").write_text(text)
+    variant.bundle_digest = house.bundles.write(
+        {"requirements.lock": folder / "requirements.lock"},
+        {"schema": 1, "requirements": "requirements.lock"},
+    )
+    variant.save()
 
 
 def settled(house: Gated, variant: Any, gate: str) -> selectors.GateView:
