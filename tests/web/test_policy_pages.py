@@ -43,7 +43,7 @@ def test_the_table_leads_to_every_policy(ada: Client) -> None:
 
 def test_a_policy_is_said_in_sentences(ada: Client) -> None:
     page = text_of("/policies/production/high", ada)
-    assert "2 people must approve, and 15 gates of 24 must be passed" in page
+    assert "2 people must approve, and 15 gates of 23 must be passed" in page
     assert "a reviewer of the team that owns the model" in page
     assert "A waiver holds for at most 14 days." in page
 

@@ -37,6 +37,8 @@ CRITICAL = (
 # Required nowhere: a freeze stops the rollout itself, and a gate that turns with the calendar
 # would void approvals every weekend. It is listed so that reviewers see it.
 ADVISORY = ("environment.open",)
+# Listed only where it is required: elsewhere it comes by itself as soon as a minimum is set.
+SCORE = "score.minimum"
 DAYS: Mapping[str, int] = {"rollback.rehearsed": 30}  # where the gate's own limit is not meant
 
 REQUIRED: Mapping[str, Mapping[RiskTier, tuple[str, ...]]] = {
@@ -110,4 +112,5 @@ def _rules(required: tuple[str, ...]) -> tuple[GateRule, ...]:
             max_age=timedelta(days=DAYS[gate]) if gate in DAYS else None,
         )
         for gate in CATALOGUE
+        if gate in required or gate != SCORE
     )

@@ -67,7 +67,7 @@ class Place:
     def choice(self, known: Collection[str]) -> str:
         """Return a text that is one of `known`."""
         if not isinstance(self.value, str) or self.value not in known:
-            self.refuse(f"Write one of: {', '.join(known)}.{_guess(self.value, known)}")
+            self.refuse(f"{_guess(self.value, known)}Write one of: {', '.join(known)}.")
         return self.value
 
     def boolean(self) -> bool:
@@ -107,7 +107,7 @@ class Place:
         path = f"{self.path}.{name}" if self.path else name
         raise Invalid(
             f"{path} is not a field of a policy.",
-            remedy=f"The fields here are: {', '.join(known)}.{_guess(name, known)}",
+            remedy=f"{_guess(name, known)}The fields here are: {', '.join(known)}.",
             field=path,
             code=CODE,
         )
@@ -154,4 +154,4 @@ def _shown(value: object) -> str:
 
 def _guess(value: object, known: Collection[str]) -> str:
     close = difflib.get_close_matches(str(value), list(known), n=1)
-    return f" Did you mean {close[0]}?" if close else ""
+    return f"Did you mean {close[0]}? " if close else ""

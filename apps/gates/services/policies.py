@@ -10,7 +10,7 @@ from apps.accounts.domain import access
 from apps.audit import services as audit
 from apps.environments import selectors as environments
 from apps.environments.models import Environment
-from apps.gates import policy_rows
+from apps.gates import policy_rows, selectors
 from apps.gates.domain.catalogue import CATALOGUE
 from apps.gates.domain.places import CODE
 from apps.gates.domain.policy import OWNER, PolicyDocument, as_document, parse
@@ -123,6 +123,7 @@ def checked(document: object) -> PolicyDocument:
         Invalid: Something in it is wrong; `field` is its place.
     """
     said = parse(document, catalogue=CATALOGUE)
+    _refuse_idle_minimum(said)
     named = {seat.team for seat in said.approvals.seats} - {None, OWNER}
     known = set(accounts.all_teams().values_list("slug", flat=True)) if named else set()
     for index, seat in enumerate(said.approvals.seats):
@@ -171,6 +172,19 @@ def _refuse_doubled(policies: Sequence[PolicyFile]) -> None:
                 code=CODE,
             )
         seen.add(place)
+
+
+def _refuse_idle_minimum(said: PolicyDocument) -> None:
+    """Refuse a minimum score that would stop nothing, because its gate is listed as advice."""
+    for index, rule in enumerate(said.gates):
+        if rule.gate == selectors.SCORE and not rule.required and said.minimum_score:
+            raise Invalid(
+                f"minimum_score is {said.minimum_score:g}, and gates[{index}] says that "
+                f"{rule.gate} only advises.",
+                remedy=f"Require {rule.gate}, or leave it out: it comes with the minimum.",
+                field=f"gates[{index}].required",
+                code=CODE,
+            )
 
 
 def _reason(reason: str) -> str:

@@ -165,6 +165,19 @@ def test_what_is_wrong_is_refused_and_nothing_saved(
     assert not Policy.objects.filter(number__gt=1).exists()
 
 
+def test_a_minimum_score_that_would_stop_nothing_is_refused() -> None:
+    idle = [*SMALL["gates"], {"gate": "score.minimum", "required": False}]
+    with pytest.raises(Invalid, match="only advises") as caught:
+        save(small(gates=idle, minimum_score=2))
+    assert caught.value.field == "gates[2].required"
+
+
+def test_a_minimum_score_brings_its_gate() -> None:
+    rules = selectors.rules(save(small(minimum_score=2)).policy)
+    (rule,) = [rule for rule in rules if rule.gate == "score.minimum"]
+    assert rule.required
+
+
 def test_a_seat_of_a_team_that_exists_is_taken() -> None:
     factories.team(slug="risk")
     seats = [{"title": "Risk", "roles": ["reviewer"], "team": "risk"}]
