@@ -1,7 +1,6 @@
 """Any single change to an export is found, and named by its position."""
 
 import json
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -10,72 +9,19 @@ from hypothesis import strategies as st
 
 from apps.audit.domain import chain, signing
 from apps.audit.domain.verifying import Kind, Report, Verifier, known_checkpoints
-
-SIGNER = signing.Signer(b"k" * 32)
-KEYS = signing.keyring([SIGNER.public_pem()])
-AT = "2026-11-22T20:00:00.000000Z"
-EVERY = 4  # events between checkpoints
-
-
-def an_event(n: int) -> dict[str, Any]:
-    return {
-        "id": 100 + n, "at": AT, "actor_kind": "person", "actor_name": "ada",
-        "verb": "registry.model.edit", "target": "model/x", "subject": f"€ {n}",
-        "before": {"tolerance": 0.1}, "after": {"tolerance": 0.2 + n}, "reason": "",
-        "request_id": "",
-    }  # fmt: skip
-
-
-def chained(events: list[dict[str, Any]], link: chain.Link = chain.START) -> list[bytes]:
-    lines = []
-    for event in events:
-        lines.append(chain.event_line(event, link.position + 1, link.hash))
-        link = chain.after(link, event)
-    return lines
-
-
-def checkpoint(number: int, event_line: bytes, before: bytes | None) -> bytes:
-    row = json.loads(event_line)
-    return SIGNER.line(
-        "checkpoint",
-        {
-            "at": AT,
-            "hash": row["hash"],
-            "number": number,
-            "position": row["position"],
-            "previous": chain.digest_of(before) if before else chain.GENESIS,
-        },
-    )
-
-
-def body(count: int) -> list[bytes]:
-    lines: list[bytes] = []
-    last: bytes | None = None
-    for n, line in enumerate(chained([an_event(n) for n in range(count)]), start=1):
-        lines.append(line)
-        if n % EVERY == 0 or n == count:
-            last = checkpoint(-(-n // EVERY), line, last)
-            lines.append(last)
-    return lines
-
-
-def framed(lines: list[bytes], *, selection: Any = None, signer: Any = SIGNER) -> list[bytes]:
-    rows = [json.loads(line) for line in lines]
-    places = [r["position"] for r in rows if "event" in r and r["position"]]
-    said = {"at": AT, "format": 1, "id": "x", "selection": selection}
-    head = signer.line("export", {**said, "first": places[0] if places else None})
-    digest = sha256(b"".join(line + b"\n" for line in [head, *lines])).hexdigest()
-    end = signer.line(
-        "end",
-        {
-            "count": sum("event" in r for r in rows),
-            "digest": digest,
-            "first": places[0] if places else None,
-            "id": "x",
-            "last": places[-1] if places else None,
-        },
-    )
-    return [head, *lines, end]
+from tests.unit.audit.exports import (
+    AT,
+    COUNT,
+    EVERY,
+    EXPORT,
+    KEYS,
+    SIGNER,
+    WHERE,
+    an_event,
+    body,
+    chained,
+    framed,
+)
 
 
 def verify(*files: list[bytes], keys: signing.Keys = KEYS, known: Any = None) -> Report:
@@ -93,15 +39,6 @@ def kinds(report: Report) -> set[Kind]:
     return {finding.kind for finding in report.findings}
 
 
-def event_lines(lines: list[bytes]) -> dict[int, int]:
-    """Where each position stands in `lines`."""
-    rows = [json.loads(line) for line in lines]
-    return {row["position"]: k for k, row in enumerate(rows) if "event" in row}
-
-
-COUNT = 11
-EXPORT = framed(body(COUNT))
-WHERE = event_lines(EXPORT)
 places = st.integers(1, COUNT)
 
 
@@ -118,6 +55,7 @@ def test_an_empty_ledger_is_whole() -> None:
     assert (report.events, report.last) == (0, None)
 
 
+@settings(deadline=None)
 @given(places, st.data())
 def test_any_changed_byte_of_an_event_is_found_at_its_position(
     position: int, data: st.DataObject
@@ -131,6 +69,7 @@ def test_any_changed_byte_of_an_event_is_found_at_its_position(
         assert position in positions(verify(changed, keys=keys))
 
 
+@settings(deadline=None)
 @given(places, st.sampled_from(["actor_name", "verb", "at", "reason"]), st.text(max_size=5))
 def test_a_changed_event_is_found_though_its_own_hash_was_made_anew(
     position: int, column: str, value: str
@@ -144,6 +83,7 @@ def test_a_changed_event_is_found_though_its_own_hash_was_made_anew(
     assert position in positions(verify(changed))
 
 
+@settings(deadline=None)
 @given(places, st.booleans())
 def test_a_changed_event_is_found_though_every_later_hash_was_made_anew(
     position: int, with_end: bool
@@ -161,6 +101,7 @@ def test_a_changed_event_is_found_though_every_later_hash_was_made_anew(
     assert min(p for p in positions(report) if p) == next_checkpoint
 
 
+@settings(deadline=None)
 @given(places)
 def test_a_removed_event_is_found_at_its_position(position: int) -> None:
     changed = [line for k, line in enumerate(EXPORT) if k != WHERE[position]]
@@ -169,6 +110,7 @@ def test_a_removed_event_is_found_at_its_position(position: int) -> None:
     assert positions(report) == {position}
 
 
+@settings(deadline=None)
 @given(places, places)
 def test_a_removed_stretch_is_found_from_its_first_position(first: int, last: int) -> None:
     gone = {WHERE[p] for p in range(min(first, last), max(first, last) + 1)}
@@ -177,6 +119,7 @@ def test_a_removed_stretch_is_found_from_its_first_position(first: int, last: in
     assert Kind.REMOVED in kinds(report)
 
 
+@settings(deadline=None)
 @given(places, places)
 def test_two_events_that_change_places_are_found(one: int, other: int) -> None:
     if one == other:
@@ -188,6 +131,7 @@ def test_two_events_that_change_places_are_found(one: int, other: int) -> None:
     assert positions(report) & {one, other}
 
 
+@settings(deadline=None)
 @given(places, places)
 def test_an_event_that_was_moved_is_found_and_nothing_is_said_to_be_missing(
     position: int, to: int
@@ -203,6 +147,7 @@ def test_an_event_that_was_moved_is_found_and_nothing_is_said_to_be_missing(
     assert Kind.REMOVED not in kinds(report)
 
 
+@settings(deadline=None)
 @given(places, st.integers(0, COUNT + 3), st.booleans())
 def test_an_inserted_event_is_found(after: int, says: int, fits: bool) -> None:
     previous = json.loads(EXPORT[WHERE[after]])["hash"]
@@ -215,6 +160,7 @@ def test_an_inserted_event_is_found(after: int, says: int, fits: bool) -> None:
     assert positions(report) & {position, after, after + 1}
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(EXPORT) - 1))
 def test_a_file_that_was_cut_off_is_found_wherever_it_was(length: int) -> None:
     report = verify(EXPORT[:length])
@@ -222,6 +168,7 @@ def test_a_file_that_was_cut_off_is_found_wherever_it_was(length: int) -> None:
     assert (Kind.CUT_OFF, kept + 1) in {(f.kind, f.position) for f in report.findings}
 
 
+@settings(deadline=None)
 @given(st.integers(1, len(EXPORT) - 2))
 def test_events_removed_before_the_signed_end_are_found(length: int) -> None:
     report = verify([*EXPORT[:length], EXPORT[-1]])
@@ -231,11 +178,13 @@ def test_events_removed_before_the_signed_end_are_found(length: int) -> None:
         assert kept + 1 in positions(report)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(EXPORT) - 1))
 def test_any_removed_line_is_found(line: int) -> None:
     assert not verify(EXPORT[:line] + EXPORT[line + 1 :]).whole
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(EXPORT) - 1), st.integers(0, len(EXPORT)))
 def test_any_line_that_stands_twice_is_found(line: int, at: int) -> None:
     changed = list(EXPORT)
@@ -243,7 +192,7 @@ def test_any_line_that_stands_twice_is_found(line: int, at: int) -> None:
     assert not verify(changed).whole
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_changed_byte_of_the_file_is_found(data: st.DataObject) -> None:
     whole = b"".join(line + b"\n" for line in EXPORT)
@@ -261,6 +210,7 @@ def _by_feed(content: bytes) -> list[bytes]:
     return [line + b"\n" for line in content.split(b"\n")[:-1]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(EXPORT) - 1), max_size=30))
 def test_no_mix_of_lines_but_the_export_itself_is_whole(order: list[int]) -> None:
     mixed = [EXPORT[k] for k in order]
@@ -345,6 +295,7 @@ def test_a_checkpoint_kept_elsewhere_finds_an_old_or_another_ledger() -> None:
         known_checkpoints([EXPORT[1]], KEYS)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=6))
 def test_rubbish_is_never_whole_and_never_an_accident(lines: list[bytes]) -> None:
     verifier = Verifier(KEYS)
