@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -23,6 +24,7 @@ from apps.endpoints.models import Endpoint, Revision
 from apps.environments import selectors as environments
 from apps.monitoring import selectors as monitoring
 from controlplane.http.htmx import page
+from controlplane.http.pagination import cut
 from controlplane.http.permissions import actor_of, signed_in
 from controlplane.http.templatetags.components import THIN, rounded, word_for
 from controlplane.kernel.actor import Actor
@@ -30,7 +32,8 @@ from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.errors import ControlPlaneError, Invalid
 
 LATELY = 15  # minutes
-MOST_ROWS = 200
+PAGE_ROWS = 100
+LIST_ORDER = ("environment__rank", "environment__slug", "name", "id")
 WINDOWS = [(15, "15 min"), (60, "1 h"), (360, "6 h"), (1440, "24 h")]
 LARGEST_BODY = 1024 * 1024
 FLAT_LIST = re.compile(r"\[[^\[\]{}]*\]")
@@ -110,19 +113,23 @@ def endpoint_list(request: HttpRequest) -> HttpResponse:
     found = selectors.endpoints(
         actor, environment=environment, retired=bool(request.GET.get("retired"))
     )
-    views = [selectors.view(row) for row in found[:MOST_ROWS]]
-    rows = table(actor, views)
+    cursor = request.GET.get("cursor", "")
+    shown = cut(found.order_by(*LIST_ORDER), limit=PAGE_ROWS, cursor=cursor)
+    views = [selectors.view(row) for row in shown.rows]
     by_environment = {e.slug: e for e in environments.in_order()}
-    groups = [
-        (by_environment[slug], list(group))
-        for slug, group in groupby(
-            sorted(rows, key=lambda r: (by_environment[r.environment].rank, r.name)),
-            key=lambda r: r.environment,
-        )
-    ]
+    several = bool(shown.next or shown.previous)
+    total = found.count() if several else len(views)
+    base = _query_without(request, "cursor", "part")
     context = {
-        "groups": groups,
-        "heading": _list_heading(views),
+        "groups": [
+            (by_environment[slug], list(group))
+            for slug, group in groupby(table(actor, views), key=lambda r: r.environment)
+        ],
+        "heading": f"{total} endpoints" if several else _list_heading(views),
+        "slice": shown,
+        "base": base,
+        "again": f"{base}{urlencode({'cursor': cursor})}&" if cursor else base,
+        "summary": f"{len(views)} of {total}" if several else "",
         "topics": ["endpoint/*", "home"],
     }
     return page(request, "endpoints/endpoint_list.html", context, parts=LIST_PARTS)
@@ -408,6 +415,12 @@ def _output(tensor: Mapping[str, Any]) -> Output:
     shown = ", ".join(rounded(v, 4) if isinstance(v, float) else str(v) for v in flat[:12])
     more = f" and {len(flat) - 12} more" if len(flat) > 12 else ""
     return Output(str(tensor.get("name", "")), shown + more)
+
+
+def _query_without(request: HttpRequest, *names: str) -> str:
+    """Return the query without `names`, ready for one more part."""
+    kept = [(n, v) for n, vs in request.GET.lists() for v in vs if v and n not in names]
+    return f"{urlencode(kept)}&" if kept else ""
 
 
 def _list_heading(views: Sequence[selectors.EndpointView]) -> str:
