@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import ledger, registry, runtimes, serving
+from bench import ledger, registry, releases, runtimes, serving
 from controlplane.cli.output import note
 
 BENCHES = {
@@ -10,6 +10,7 @@ BENCHES = {
     "registry": registry.main,
     "runtimes": runtimes.main,
     "ledger": ledger.main,
+    "releases": releases.main,
 }
 
 

@@ -6,6 +6,8 @@ For looking at full pages, for their query counts, and for the bench.
 from datetime import timedelta
 from typing import Any
 
+from apps.approvals.domain import digestset
+from apps.approvals.models import ApprovalRequest
 from apps.endpoints.models import Revision
 from apps.gates.domain import catalogue
 from apps.gates.models import Evidence, GateResult, Waiver
@@ -118,6 +120,30 @@ def discussed(house: Governed, row: Release, *, comments: int = 0) -> None:
         Comment(release=row, person=house.people["second"], by="second", text=f"Point **{n}**.")
         for n in range(comments)
     )
+
+
+def many(house: Governed, row: Release, count: int) -> None:
+    """Let `count` more releases wait for approval, each about bytes of its own."""
+    now = house.now
+    sealed = digestset.seal({"manifest": {"digest": "sha256:0"}})
+    asked = ApprovalRequest.objects.bulk_create(
+        ApprovalRequest(
+            subject=f"release/made{n}", title=f"R-{n}", environment=house.environment,
+            team=house.model.team, seats=row.request.seats, content=dict(sealed.content),
+            digest_set=dict(sealed.parts), digest=sealed.digest, excluded=[],
+            proposed_by="maker", expires_at=now + timedelta(hours=n + 1),
+        )
+        for n in range(count)
+    )  # fmt: skip
+    Release.objects.bulk_create(
+        Release(
+            number=10_000 + n, public_id=f"made{n}", version=house.version, request=request,
+            environment=house.environment, variant=house.variant, strategy={"kind": "all_at_once"},
+            state="awaiting_approval", state_since=now, proposed_by="maker",
+            expires_at=now + timedelta(days=9), next_reconcile_at=now + timedelta(days=9),
+        )
+        for n, request in enumerate(asked)
+    )  # fmt: skip
 
 
 def _describe(

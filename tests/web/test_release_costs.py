@@ -1,16 +1,12 @@
 """What the pages of releases cost: the same however much there is to show."""
 
-from datetime import timedelta
-
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.approvals import selectors, waiting
-from apps.approvals.domain import digestset
 from apps.approvals.models import ApprovalRequest, Decision
-from apps.releases.models import Release
 from tests import factories
 from tests.governed import Governed
 from tests.web import releasing
@@ -46,36 +42,12 @@ def test_a_release_costs_the_same_with_two_hundred_gates_and_fifty_comments(
     assert queries_of(signed_in(house, "operator"), f"/releases/{row.number}") == RELEASE_PAGE
 
 
-def many(house: Governed, row: Release, count: int) -> None:
-    """Let `count` more releases wait for approval, each about bytes of its own."""
-    now = house.now
-    sealed = digestset.seal({"manifest": {"digest": "sha256:0"}})
-    asked = ApprovalRequest.objects.bulk_create(
-        ApprovalRequest(
-            subject=f"release/made{n}", title=f"R-{n}", environment=house.environment,
-            team=house.model.team, seats=row.request.seats, content=dict(sealed.content),
-            digest_set=dict(sealed.parts), digest=sealed.digest, excluded=[],
-            proposed_by="maker", expires_at=now + timedelta(hours=n + 1),
-        )
-        for n in range(count)
-    )  # fmt: skip
-    Release.objects.bulk_create(
-        Release(
-            number=10_000 + n, public_id=f"made{n}", version=house.version, request=request,
-            environment=house.environment, variant=house.variant, strategy={"kind": "all_at_once"},
-            state="awaiting_approval", state_since=now, proposed_by="maker",
-            expires_at=now + timedelta(days=9), next_reconcile_at=now + timedelta(days=9),
-        )
-        for n, request in enumerate(asked)
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("count", [1, OPEN])
 def test_the_inbox_costs_the_same_with_two_thousand_open_releases(count: int) -> None:
     house = releasing.scene(gates=1)
     row = releasing.proposed(house)
     row = house.run(row, "awaiting_approval")
-    many(house, row, count)
+    releasing.many(house, row, count)
     browser = signed_in(house, "operator")
     assert queries_of(browser, "/inbox") == INBOX_PAGE
     assert f"{count + 1:,} things wait for you" in browser.get("/inbox").content.decode()
@@ -85,7 +57,7 @@ def test_the_short_question_answers_as_the_long_one() -> None:
     """`waiting.requests` in the database, `selectors.waiting_for` in Python: one truth."""
     house = releasing.scene(gates=1)
     row = house.run(releasing.proposed(house), "awaiting_approval")
-    many(house, row, 12)
+    releasing.many(house, row, 12)
     asked = list(ApprovalRequest.objects.order_by("id"))
     people = [house.people[n] for n in ("reviewer", "second", "operator", "boss", "author")]
     for place, request in enumerate(asked):
