@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from apps.gates.domain import parameters
 from apps.gates.domain.places import Fields, Place
 from controlplane.kernel.actor import Role
 from controlplane.kernel.errors import Invalid
@@ -120,8 +121,8 @@ def parse(document: object, *, catalogue: Collection[str] | None = None) -> Poli
 
     Args:
         document: As read from JSON or YAML.
-        catalogue: The names of the gates that exist; None to take any name. Policies on record are
-            read without it, so one that names a gate of an older release still reads.
+        catalogue: The names of the gates that exist; None to take any name and any parameter.
+            Policies on record are read so, and one that names a gate of old still reads.
 
     Raises:
         Invalid: Something is missing, unknown, doubled or out of range; `field` is its place
@@ -175,6 +176,8 @@ def _gates(place: Place, catalogue: Collection[str] | None) -> tuple[GateRule, .
 def _rule(place: Place, catalogue: Collection[str] | None) -> GateRule:
     said = place.fields(("gate", "required", "max_age_days", "parameters"))
     gate = said["gate"].text(80) if catalogue is None else said["gate"].choice(catalogue)
+    if catalogue is not None and "parameters" in said:
+        parameters.check(gate, said["parameters"])
     return GateRule(
         gate=gate,
         required=said["required"].boolean() if "required" in said else True,

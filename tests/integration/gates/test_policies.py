@@ -346,14 +346,10 @@ def test_a_shorter_age_makes_what_was_found_too_old() -> None:
 
 
 def test_other_parameters_make_a_finding_unknown_until_it_is_measured_again() -> None:
-    save()
-    opened(("artifact.scanned", "passed"), ("variant.parity", "passed"))
-    other = small(
-        gates=[
-            {"gate": "artifact.scanned", "parameters": {"policy": "block"}},
-            {"gate": "variant.parity"},
-        ]
-    )
+    save(small(gates=[{"gate": "card.complete"}]))
+    opened(("card.complete", "passed"))
+    sections = {"sections": ["Intended use"]}
+    other = small(gates=[{"gate": "card.complete", "parameters": sections}])
     (tried,) = try_(other).stopped
     assert "parameters" in tried.outcome.changed[0].why
 

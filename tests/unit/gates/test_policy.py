@@ -1,6 +1,7 @@
 """Reading a policy's document, and saying it in sentences."""
 
 import copy
+import re
 from datetime import timedelta
 from itertools import pairwise
 
@@ -9,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.gates.domain.catalogue import CATALOGUE
+from apps.gates.domain.catalogue_page import PARAMETERS as SAID
 from apps.gates.domain.default_policies import REQUIRED, default_policy
+from apps.gates.domain.parameters import PARAMETERS
 from apps.gates.domain.policy import (
     SUPERSEDE,
     ApprovalRules,
@@ -28,6 +31,10 @@ from controlplane.kernel.errors import Invalid
 
 SEAT = {"title": "Operations", "roles": ["operator"], "team": None}
 SMALL = {"gates": [{"gate": "artifact.scanned"}], "approvals": {"seats": [SEAT]}}
+
+
+def better(**parameters):
+    return {"gate": "quality.better", "parameters": parameters}
 
 
 def changed(path, value):
@@ -67,9 +74,12 @@ def test_what_is_left_out_has_careful_defaults():
         (["gates", 0, "gate"], "artifact.scaned", "gates[0].gate"),
         (["gates", 0, "gate"], ["x"], "gates[0].gate"),
         (["gates", 0, "parameters"], [1], "gates[0].parameters"),
-        (["gates", 0, "parameters"], {"a": float("inf")}, "gates[0].parameters.a"),
-        (["gates", 0, "parameters"], {"a": "\x00"}, "gates[0].parameters.a"),
-        (["gates", 0, "parameters"], {1: "a"}, "gates[0].parameters.1"),
+        (["gates", 0, "parameters"], {"a": 1}, "gates[0].parameters"),
+        (["gates", 0], better(metric=["auc"]), "gates[0].parameters.metric"),
+        (["gates", 0], better(metrics="auc"), "gates[0].parameters.metrics"),
+        (["gates", 0], better(metrics=[]), "gates[0].parameters.metrics"),
+        (["gates", 0], better(margin="1"), "gates[0].parameters.margin"),
+        (["gates", 0], better(slices=0), "gates[0].parameters.slices"),
         (["gates"], [{"gate": "artifact.scanned"}] * 2, "gates[1].gate"),
         (["approvals", "seats", 0, "roles"], ["viewer"], "approvals.seats[0].roles[0]"),
         (["approvals", "seats", 0, "roles"], [], "approvals.seats[0].roles"),
@@ -94,6 +104,20 @@ def test_a_fault_is_named_with_its_place_and_what_to_write(path, value, where):
     assert caught.value.sentence.startswith(where)
     assert caught.value.remedy
     assert caught.value.code == "policy.invalid"
+
+
+@pytest.mark.parametrize("value", [float("inf"), "\x00", {1: "a"}, {"b": [object()]}])
+def test_a_parameter_that_no_database_holds_is_refused_on_record_too(value):
+    with pytest.raises(Invalid) as caught:
+        parse(changed(["gates", 0, "parameters"], {"a": value}))
+    assert caught.value.field == "gates[0].parameters.a"
+
+
+def test_every_parameter_that_is_taken_is_on_the_page_of_gates():
+    named = {gate: set(re.findall(r"`(\w+)`:?", text)) for gate, text in SAID.items()}
+    for gate, known in PARAMETERS.items():
+        assert set(known) <= named[gate]
+    assert set(SAID) == set(PARAMETERS)
 
 
 @pytest.mark.parametrize("document", [None, [], "gates: []", 7])
@@ -190,7 +214,7 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 @UNHURRIED
 @given(policies)
 def test_whatever_a_policy_says_its_document_reads_back_as_it(policy):
-    assert parse(as_document(policy), catalogue=CATALOGUE) == policy
+    assert parse(as_document(policy)) == policy
 
 
 @UNHURRIED
