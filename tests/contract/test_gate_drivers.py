@@ -5,15 +5,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from apps.endpoints import services
+from apps.endpoints.domain import keys
 from apps.endpoints.domain.examples import address
-from apps.endpoints.models import Revision
+from apps.endpoints.models import Endpoint, Revision
 from apps.endpoints.reconcile import spec_of
 from apps.gates.domain import load
 from apps.gates.domain.finding import Verdict
 from apps.gates.domain.load import Goal, LoadPlan, LoadReport, LoadState
+from controlplane.drivers.local import load as driver
 from controlplane.drivers.local.load import LocalLoad
 from controlplane.drivers.oci.layout import OciLayout
 from controlplane.drivers.oci.reading import BundleReader
@@ -28,6 +32,11 @@ pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True)
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with serving.world(tmp_path_factory.mktemp("gates")) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def keys_of_the_proxy(world: World, settings: Any) -> None:
+    settings.ENDPOINT_KEYS = world.home / "secrets" / "endpoint-keys"
 
 
 @pytest.fixture
@@ -102,6 +111,36 @@ def test_an_address_that_nobody_answers_at_fails_every_request(
     assert sum(result.errors.values()) == result.sent
 
 
+def test_an_endpoint_that_asks_for_keys_is_asked_with_one(
+    world: World, live: Revision, tmp_path: Path
+) -> None:
+    endpoint = Endpoint.objects.get(pk=live.endpoint_id)
+    services.create_key(
+        actor=factories.actor_with("admin"), endpoint=endpoint.public_id, name="somebody"
+    )
+
+    def asks_for_keys(_: Endpoint) -> bool:
+        body = question()
+        return world.infer(endpoint.environment.slug, endpoint.name, body).status_code in (
+            401,
+            403,
+        )
+
+    world.drive(endpoint, asks_for_keys)
+    expires = int(time.time()) + 120
+    key = keys.mint(
+        services.signing_seed(), name=keys.own_name(endpoint.public_id), expires=expires
+    )
+    tests = LocalLoad(tmp_path)
+    tests.start("abc-1-3-0", plan_for(world, live, seconds=1.0))
+    tests.start("abc-1-3-1", plan_for(world, live, seconds=1.0, key=key))
+    without, with_key = (ended(tests, name).result for name in ("abc-1-3-0", "abc-1-3-1"))
+    assert without is not None
+    assert with_key is not None
+    assert without.answered == 0
+    assert with_key.answered == with_key.sent > 50
+
+
 def test_a_generator_that_cannot_even_connect_says_so(tmp_path: Path) -> None:
     tests = LocalLoad(tmp_path)
     plan = LoadPlan("http://127.0.0.1:9/x", {}, rate=10, seconds=1, slow_ms=1, timeout_ms=100)
@@ -117,8 +156,6 @@ def test_a_test_that_was_killed_is_lost_and_can_be_begun_again(
     tests = LocalLoad(tmp_path)
     tests.start("abc-1-2-3", plan_for(world, live, seconds=30.0))
     serving.wait_for(lambda: (tmp_path / "loadtests/abc-1-2-3/pid").exists())
-    from controlplane.drivers.local import load as driver
-
     driver._kill(tmp_path.resolve() / "loadtests/abc-1-2-3")
     serving.wait_for(lambda: tests.observe("abc-1-2-3").state is LoadState.LOST)
     tests.start("abc-1-2-3", plan_for(world, live, seconds=1.0))
@@ -133,13 +170,8 @@ def test_a_running_test_is_ended_when_it_is_discarded(
     serving.wait_for(lambda: (tmp_path / "loadtests/abc-1-2-4/pid").exists())
     pid = int((tmp_path / "loadtests/abc-1-2-4/pid").read_text())
     tests.discard("abc-1-2-4")
-
-    def is_gone() -> bool:
-        tests.start("abc-1-2-5", plan_for(world, live, seconds=1.0))  # collects what has ended
-        return not Path(f"/proc/{pid}").exists()
-
-    serving.wait_for(is_gone)
-    ended(tests, "abc-1-2-5")
+    assert not Path(f"/proc/{pid}").exists()
+    assert tests.names() == []
 
 
 def test_golden_requests_are_answered_by_the_running_server(world: World, live: Revision) -> None:

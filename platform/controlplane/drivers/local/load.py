@@ -26,6 +26,7 @@ from apps.gates.domain.load import LoadPlan, LoadReport, LoadResult, LoadState
 from controlplane.kernel.errors import Transient
 
 NAME = re.compile(r"[a-z0-9]{1,40}(-[0-9]{1,18}){0,3}")
+ENDS_WITHIN = 5.0  # seconds for a test that is killed
 GRACE = 10.0  # seconds from the launch until the process must have taken its lock
 
 
@@ -61,8 +62,9 @@ class LocalLoad:
             if self.observe(name).state in (LoadState.ABSENT, LoadState.LOST):
                 _write(folder / "plan.json", asdict(plan))
                 (folder / "pid").unlink(missing_ok=True)
-                self._launch(folder)
+                # First: a worker that dies in between must not launch a second process later.
                 _write(folder / "launch.json", {"at": self._clock()})
+                self._launch(folder)
         finally:
             os.close(lock)
 
@@ -84,8 +86,11 @@ class LocalLoad:
     def discard(self, name: str) -> None:
         """Implement `LoadGenerator.discard`."""
         folder = self._folder(name)
-        if _is_alive(folder):
+        deadline = time.monotonic() + ENDS_WITHIN
+        while _is_alive(folder) and time.monotonic() < deadline:
             _kill(folder)
+            time.sleep(0.02)
+        _collect()
         shutil.rmtree(folder, ignore_errors=True)
 
     def names(self) -> list[str]:
@@ -133,7 +138,12 @@ _children: list["subprocess.Popen[bytes]"] = []
 
 def _forget(process: "subprocess.Popen[bytes]") -> None:
     """Leave a test to itself; collect those that have ended, or they would stay as zombies."""
-    _children[:] = [child for child in [*_children, process] if child.poll() is None]
+    _children.append(process)
+    _collect()
+
+
+def _collect() -> None:
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def _is_alive(folder: Path) -> bool:
