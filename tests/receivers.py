@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import email
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,8 +60,10 @@ class WebReceiver:
 
 
 @contextmanager
-def web_receiver(host: str = "127.0.0.1") -> Iterator[WebReceiver]:
-    """Listen on a free port."""
+def web_receiver(
+    host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None
+) -> Iterator[WebReceiver]:
+    """Listen on a free port; in secret with `tls`."""
     receiver = WebReceiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -84,6 +87,8 @@ def web_receiver(host: str = "127.0.0.1") -> Iterator[WebReceiver]:
 
     server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     receiver.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

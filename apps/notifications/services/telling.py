@@ -34,6 +34,7 @@ def notify(
     people: Collection[int] = (),
     teams: Collection[int] = (),
     on_call_of: int | None = None,
+    channels_of: Collection[int] = (),
     dedupe: str = "",
     urgent: bool = False,
 ) -> None:
@@ -47,6 +48,7 @@ def notify(
         people: Keys of persons; whoever has left is not told.
         teams: Keys of teams: everybody who holds a role in one is told, and its channels.
         on_call_of: The key of a team whose on-call channels are told too.
+        channels_of: Keys of teams whose channels are told, without telling everybody in them.
         dedupe: What it is about ("release/3f9k2m/waits/2"): each person and channel is told once.
         urgent: Whether somebody should be woken; what is urgent never waits for a digest.
 
@@ -66,7 +68,7 @@ def notify(
     ways = _ways([person.pk for person in told], kind)
     listening = [person for person in told if ways[person.pk] is not Way.OFF]
     fresh = _tell_people(listening, ways, message, key, now)
-    channels = _channels(kind, [p.pk for p in listening], teams, on_call_of)
+    channels = _channels(kind, [p.pk for p in listening], {*teams, *channels_of}, on_call_of)
     send(Delivery(channel=channel, **_outgoing(message, key, now)) for channel in channels)
     send(
         Delivery(person=person, address=person.email, **_outgoing(message, key, now))

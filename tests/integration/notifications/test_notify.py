@@ -128,6 +128,15 @@ def test_channels_are_told_what_they_asked_for():
     assert told == {"everything", "this"}
 
 
+def test_a_teams_channel_is_told_without_everybody_in_the_team():
+    team, ada = factories.team(), somebody()
+    factories.grant(person=ada, team=team)
+    channel(name="chat", team=team)
+    services.notify(**ASK, channels_of=[team.pk])
+    assert [d.channel.name for d in Delivery.objects.all()] == ["chat"]
+    assert not Notification.objects.exists()
+
+
 def test_on_call_hears_whatever_it_subscribed_to():
     team = factories.team()
     channel(name="pager", team=team, on_call=True, kinds=["gate.failed"])

@@ -2,12 +2,18 @@
 
 import json
 import re
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from django.db import connections
 
 from apps.notifications import services
@@ -16,7 +22,7 @@ from apps.notifications.domain.pauses import PAUSES
 from apps.notifications.models import Channel, Delivery, Notification
 from apps.notifications.reconcile import DeliveryReconciler
 from controlplane.db.reconcile import claim_due, claim_one
-from controlplane.drivers.notices import places
+from controlplane.drivers.notices import mail, places, webhook
 from tests import factories
 from tests.integration.notifications.conftest import (
     PUBLIC_URL,
@@ -125,8 +131,6 @@ def test_nobody_listens(office: Office, web: WebReceiver):
 def test_a_receiver_that_never_ends_its_answer_is_left(
     office: Office, web: WebReceiver, monkeypatch: pytest.MonkeyPatch
 ):
-    from controlplane.drivers.notices import webhook
-
     monkeypatch.setattr(webhook, "LONGEST", 0.3)
 
     def drip(handler: Any) -> None:
@@ -193,6 +197,49 @@ def test_a_name_is_looked_up_once_so_that_it_cannot_mean_another_machine_later(
     assert web.received[0].headers["Host"] == f"hook.example.org:{web.port}"
 
 
+@pytest.mark.parametrize(
+    ("name", "state"), [("hook.example.org", "delivered"), ("other.example.org", "pending")]
+)
+def test_a_certificate_is_held_to_the_name_though_we_connect_to_a_number(
+    name: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    key, certificate = a_certificate(tmp_path, "hook.example.org")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(webhook, "_trusted", lambda: trusting)
+    monkeypatch.setattr(places, "resolve", lambda host, port, private: "127.0.0.1")
+    with web_receiver(tls=server) as receiver:
+        channel = a_channel(f"https://{name}:{receiver.port}/x")
+        sent = Office().step(a_delivery(channel))
+    assert sent.state == state
+    assert len(receiver.received) == (state == "delivered")
+    assert ("certificate" in sent.problem) == (state == "pending")
+
+
+def a_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return the files of a key and of a certificate that it signed for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, SHA256())
+    )
+    files = folder / "key.pem", folder / "certificate.pem"
+    plain = NoEncryption()
+    files[0].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain))
+    files[1].write_bytes(signed.public_bytes(Encoding.PEM))
+    return files
+
+
 # --- mail -------------------------------------------------------------------------------------
 
 
@@ -244,8 +291,6 @@ def test_without_a_mail_server_it_says_so():
 
 
 def test_a_password_is_not_said_in_the_clear(post: MailReceiver, monkeypatch: pytest.MonkeyPatch):
-    from controlplane.drivers.notices import mail
-
     monkeypatch.setattr(mail, "HERE", frozenset())  # as if the server were another machine
     office = Office(post.url.replace("smtp://", "smtp://ada:s3cret@"))
     sent = office.step(a_delivery(a_channel("team@example.org", transport="mail")))

@@ -6,9 +6,11 @@ the message is ours, whole, and not an old one sent again. docs/notifications.md
 
 import hashlib
 import hmac
+import ssl
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import httpx
 from cloudevents.core.formats.json import JSONFormat
@@ -47,7 +49,8 @@ class WebhookSender:
             extensions={"sni_hostname": named.host, "timeout": PATIENCE.as_dict()},
         )
         try:
-            with httpx.Client(trust_env=False) as client:
+            verify = _trusted() if named.scheme == "https" else False
+            with httpx.Client(trust_env=False, verify=verify) as client:
                 return _answer_of(client, request)
         except httpx.TimeoutException as error:
             raise _late() from error
@@ -62,6 +65,12 @@ class WebhookSender:
         """Return the address by number, so that nothing looks the name up a second time."""
         port = url.port or (443 if url.scheme == "https" else 80)
         return url.copy_with(host=places.resolve(url.host, port, private=self.private))
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom this machine trusts, read once: reading costs a tenth of a second each time."""
+    return ssl.create_default_context()
 
 
 def event(parcel: Parcel, *, source: str) -> bytes:
