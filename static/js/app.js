@@ -98,13 +98,22 @@ function sayLive() {
 const hear = () => { heardAt = Date.now(); lostAt = 0; };
 const lose = () => { lostAt ||= Date.now(); sayLive(); };
 
+// A form that somebody is filling in is left alone; its act checks everything again anyway.
+const isWrittenIn = (node) => node.querySelector("details.fold[open] textarea") || (node.contains(document.activeElement) && node.querySelector("form"));
+let openedIds = []; // what was unfolded stays unfolded
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const node = event.detail.target;
+  if (!node.matches?.("[data-live]")) return;
+  if (event.detail.requestConfig?.triggeringEvent?.type === "refetch" && isWrittenIn(node)) event.detail.shouldSwap = false; // it was asked for before the writing began
+  openedIds = [...node.querySelectorAll("details[id][open]")].map((each) => each.id);
+});
+document.addEventListener("htmx:afterSettle", () => { for (const id of openedIds.splice(0)) document.getElementById(id)?.setAttribute("open", ""); });
 const waiting = new Map();
 function refetch(node) {
   if (waiting.has(node)) return; // several changes in a moment are one look
   waiting.set(node, setTimeout(() => {
     waiting.delete(node);
-    // A form that somebody is filling in is left alone; its act checks everything again anyway.
-    if (node.isConnected && !(node.contains(document.activeElement) && node.querySelector("form"))) htmx.trigger(node, "refetch");
+    if (node.isConnected && !isWrittenIn(node)) htmx.trigger(node, "refetch");
   }, 250));
 }
 function changed(topic, hint) {
