@@ -118,7 +118,7 @@ class DryRunAnswer(serializers.Serializer[DryRun]):
         return len(run.let_through)
 
 
-class StandingAnswer(serializers.Serializer[Standing]):
+class MLTestAnswer(serializers.Serializer[Standing]):
     """One test of the ML Test Score."""
 
     key = serializers.CharField(source="test.key", help_text="The key of its evidence.")
@@ -141,12 +141,12 @@ class StandingAnswer(serializers.Serializer[Standing]):
         return standing.fact.evidence or None if standing.fact else None
 
 
-class SectionAnswer(serializers.Serializer[SectionStanding]):
+class ScoreSectionAnswer(serializers.Serializer[SectionStanding]):
     """One of the four sections."""
 
     section = serializers.CharField()
     points = serializers.FloatField()
-    tests = StandingAnswer(many=True)
+    tests = MLTestAnswer(many=True)
 
 
 class ScoreAnswer(serializers.Serializer[Score]):
@@ -157,7 +157,7 @@ class ScoreAnswer(serializers.Serializer[Score]):
     score = serializers.FloatField(source="points")
     band = serializers.CharField()
     weakest = serializers.SerializerMethodField()
-    sections = SectionAnswer(many=True)
+    sections = ScoreSectionAnswer(many=True)
 
     def get_model(self, score: Score) -> str:
         """Return the model's name."""
