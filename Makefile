@@ -94,9 +94,10 @@ bench: $(READY) ## Measure ourselves against the peers; writes bench/results/
 screenshots: $(READY) ## Photograph every page into docs/screenshots/
 	@$(RUN) -m bench.screenshots
 
-docs: $(READY) ## Print the state machines and the OpenAPI document into docs/
+docs: $(READY) ## Print the state machines, the gates and the OpenAPI document into docs/
 	@$(RUN) manage.py diagrams
 	@$(RUN) manage.py openapi
+	@$(RUN) -m apps.gates.domain.catalogue_page > docs/gates.md
 
 clean: ## Remove the embedded stack's state (.modelyard); .venv stays
 	@if [ -S .modelyard/run/supervisor.sock ]; then echo "Stop the stack first (Ctrl-C)."; exit 1; fi
