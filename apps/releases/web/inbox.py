@@ -21,7 +21,7 @@ from controlplane.http.permissions import actor_of, signed_in
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
 
-MOST = 100  # of each kind on the page; the list of releases has them all
+MOST = 50  # of each kind on the page; the list of releases has them all
 SOON = timedelta(days=3)
 PARTS = {"list": "releases/_inbox.html"}
 

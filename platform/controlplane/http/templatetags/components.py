@@ -7,6 +7,7 @@ what is unknown. They are built into every template; none of them reads a row or
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import nh3
@@ -121,23 +122,21 @@ def digest(
     )
 
 
+@lru_cache(maxsize=4096)
 def _bars(hexdigits: str) -> SafeString:
+    """Return the drawing; numbers only, so nothing in it needs escaping.
+
+    A page of two hundred gates draws four hundred of them: put together by `format_html` they
+    took half of its time, and as sixteen elements each half of its bytes.
+    """
     step = BAR_WIDTH / BAR_DIGITS
     heights = [_bar_height(digit) for digit in hexdigits[:BAR_DIGITS]]
-    bars = format_html_join(
-        "",
-        '<rect x="{}" y="{}" width="{}" height="{}"/>',
-        (
-            (f"{i * step:.2f}", f"{BAR_HEIGHT - h:.1f}", f"{step * 0.62:.2f}", f"{h:.1f}")
-            for i, h in enumerate(heights)
-        ),
+    bars = "".join(
+        f"M{i * step:.2f} {BAR_HEIGHT}v-{h:.1f}h{step * 0.62:.2f}v{h:.1f}z"
+        for i, h in enumerate(heights)
     )
-    return format_html(
-        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg>',
-        BAR_WIDTH,
-        BAR_HEIGHT,
-        bars,
-    )
+    frame = f'viewBox="0 0 {BAR_WIDTH} {BAR_HEIGHT}" preserveAspectRatio="none"'
+    return mark_safe(f'<svg {frame} aria-hidden="true"><path d="{bars}"/></svg>')  # noqa: S308
 
 
 def _bar_height(digit: str) -> float:
