@@ -70,7 +70,7 @@ def save(
     place = may_edit(actor, environment, risk_tier)
     said = checked(document)
     why = _reason(reason)
-    Environment.objects.select_for_update(no_key=True).get(pk=place.pk)
+    _take_turns(place, risk_tier)
     current = policy_rows.policy_in_force(place, risk_tier)
     _refuse_changed(current, base)
     before = parse(current.document)
@@ -100,7 +100,10 @@ def import_policies(
         Invalid: One is wrong, or two are about the same place; `field` begins with its place.
     """
     _refuse_doubled(policies)
-    return tuple(_import_one(actor, policy, reason) for policy in policies)
+    # In one order for everybody, or two imports could wait for each other.
+    in_order = sorted(policies, key=_place)
+    saved = {_place(policy): _import_one(actor, policy, reason) for policy in in_order}
+    return tuple(saved[_place(policy)] for policy in policies)
 
 
 def may_edit(actor: Actor, environment: str, risk_tier: str) -> Environment:
@@ -160,10 +163,22 @@ def _import_one(actor: Actor, policy: PolicyFile, reason: str) -> Saved:
         ) from error
 
 
+def _take_turns(environment: Environment, risk_tier: str) -> None:
+    """Wait until nobody else writes this policy: its first version is the lock."""
+    policy_rows.policy_in_force(environment, risk_tier)
+    Policy.objects.select_for_update(no_key=True).get(
+        environment=environment, risk_tier=risk_tier, number=1
+    )
+
+
+def _place(policy: PolicyFile) -> tuple[str, str]:
+    return policy.environment, policy.risk_tier
+
+
 def _refuse_doubled(policies: Sequence[PolicyFile]) -> None:
     seen: set[tuple[str, str]] = set()
     for policy in policies:
-        place = (policy.environment, policy.risk_tier)
+        place = _place(policy)
         if place in seen:
             raise Invalid(
                 f"There are two policies for {place[0]}, {place[1]}.",
