@@ -8,6 +8,7 @@ lock while they are written.
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -77,11 +78,11 @@ def _writing(home: Path, connections: int) -> list[dict[str, Any]]:
 
 def _reading(home: Path) -> list[dict[str, Any]]:
     before = _work(home, "fill", EVENTS, home)
-    began = time.monotonic()
+    began, used = time.monotonic(), _processor()
     command = [sys.executable, "-m", "controlplane.cli.main", "audit", "verify"]
     command += [str(home / "export.jsonl"), "--key", str(home / "ledger.pub")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    took = time.monotonic() - began
+    took, used = time.monotonic() - began, _processor() - used
     note(done.stdout.strip() or done.stderr.strip())
     if done.returncode:
         raise RuntimeError("The export was not found whole.")
@@ -89,9 +90,16 @@ def _reading(home: Path) -> list[dict[str, Any]]:
     what = f"{EVENTS:,} events"
     return [
         results.figure(f"verify an export of {what}, {size:.0f} MB", took, "s", "limit", LIMIT),
+        results.figure(f"verify {what}, processor time", used, "s"),
         results.figure(f"seal {what}", before["seal"], "s"),
         results.figure(f"export {what}", before["export"], "s"),
     ]
+
+
+def _processor() -> float:
+    """Return the seconds of processor time that finished children have used."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _work(home: Path, *arguments: object) -> dict[str, float]:
