@@ -1,6 +1,7 @@
 """Gates as the release's page shows them: what needs eyes first, what passed folded by section."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,7 +89,9 @@ class Checks:
     Attributes:
         policy: Which policy, in words.
         score: The ML Test Score, in words; "" when it was not counted.
-        eyes: What needs eyes, the worst first.
+        eyes: What stops it, or was waived, the worst first.
+        advice: What is not passed and only advises, the worst first.
+        advised: What the advice comes to, in words ("3 failed, 9 unknown").
         pending: What is about to be looked at.
         groups: What passed.
         longest: The most days that a waiver may hold; 0 when none is allowed.
@@ -98,6 +101,8 @@ class Checks:
     policy_href: str
     score: str
     eyes: list[Card]
+    advice: list[Card]
+    advised: str
     pending: list[Card]
     groups: list[Group]
     longest: int
@@ -111,18 +116,27 @@ def checks(seen: Seen) -> Checks | None:
     policy = standing.policy
     place = seen.row.environment.slug
     cards = [_card(seen, view) for view in standing.gates]
+    settled = (GateState.PASSED, GateState.PENDING)
+    eyes = sorted(
+        (c for c in cards if c.view.state not in settled), key=lambda c: URGENCY[c.view.state]
+    )
+    advice = [c for c in eyes if not c.view.required and c.view.state is not GateState.WAIVED]
     return Checks(
         policy=f"Policy “{place}, {policy.risk_tier}”, version {policy.number}",
         policy_href=f"/policies/{place}/{policy.risk_tier}",
         score=_score(standing.score),
-        eyes=sorted(
-            (c for c in cards if c.view.state not in (GateState.PASSED, GateState.PENDING)),
-            key=lambda c: (not c.view.required, URGENCY[c.view.state]),
-        ),
+        eyes=[c for c in eyes if c not in advice],
+        advice=advice,
+        advised=_counted(advice),
         pending=[c for c in cards if c.view.state is GateState.PENDING],
         groups=_groups(cards),
         longest=int(standing.document.waivers.longest.total_seconds() // 86_400),
     )
+
+
+def _counted(cards: Sequence[Card]) -> str:
+    states = Counter(str(card.view.state) for card in cards)
+    return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
 def _groups(cards: Sequence[Card]) -> list[Group]:

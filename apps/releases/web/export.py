@@ -241,7 +241,8 @@ def _silent(checks: Checks | None) -> Checks | None:
         for group in checks.groups
     ]
     eyes, pending = [_still(c) for c in checks.eyes], [_still(c) for c in checks.pending]
-    return replace(checks, eyes=eyes, pending=pending, groups=groups)
+    advice = [_still(c) for c in checks.advice]
+    return replace(checks, eyes=eyes, advice=advice, pending=pending, groups=groups)
 
 
 def _still(card: Card) -> Card:

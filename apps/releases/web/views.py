@@ -161,7 +161,9 @@ def _track(seen: Seen) -> dict[str, Any]:
 
 def _gates(seen: Seen) -> dict[str, Any]:
     found = checks(seen)
-    cards = [*found.eyes, *(c for g in found.groups for c in g.shown)] if found else []
+    cards = (
+        [*found.eyes, *found.advice, *(c for g in found.groups for c in g.shown)] if found else []
+    )
     return {"checks": found, "figures": any(c.figure for c in cards)}
 
 
