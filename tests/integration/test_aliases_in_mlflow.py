@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,7 @@ def test_the_alias_follows_our_decision_within_five_seconds(
     with mirroring(store, tmp_path):
         for number in (2, 1, 2):
             follow(model, number)
-            took = until(lambda n=number: aliases(store, model.name) == {"champion": n})
+            took = until(partial(names, store, model, number))
             assert took < 5
             until(all_mirrored)
 
@@ -187,6 +188,10 @@ def test_mlflow_down_hides_nothing_and_all_converges_when_it_is_back(
             assert store.version(model.name, 3) is not None
             until(lambda: here(model) == {"champion": 2, "shadow": 2}, seconds=60)
             assert time.monotonic() - back_at < 60
+
+
+def names(store: MlflowStore, model: RegisteredModel, number: int) -> bool:
+    return aliases(store, model.name) == {"champion": number}
 
 
 def two_versions(tmp_path: Path) -> RegisteredModel:

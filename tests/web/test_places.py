@@ -3,12 +3,12 @@
 import re
 from datetime import timedelta
 from html import unescape
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -38,7 +38,7 @@ PROMISE = {
 }  # fmt: skip
 
 
-def words(answer: HttpResponse) -> str:
+def words(answer: Any) -> str:
     text = re.sub(r"<[^>]+>", " ", answer.content.decode())
     return " ".join(unescape(text).split())
 
