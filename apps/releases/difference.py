@@ -1,10 +1,11 @@
 """Gathers both sides of a difference, through the selectors of the apps that hold them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 
 from apps.builds.models import Variant
 from apps.endpoints.models import Revision
@@ -151,18 +152,33 @@ def _metrics(version: ModelVersion, intervals: Intervals) -> dict[str, Measured]
 
 
 def _intervals(actor: Actor, versions: Iterable[int]) -> Intervals:
-    rows = gates.evidence(actor).filter(version__in=list(versions), facts__has_key="metric")
+    """Return what pipelines sent of metrics: one by one, or as the quality gate takes them."""
+    told = Q(facts__has_key="metric") | Q(facts__has_key="metrics")
     found: dict[int, dict[str, Measured]] = {}
-    for row in rows:
-        measured = _measured(row)
-        if measured is not None:
-            found.setdefault(row.version_id, {}).setdefault(str(row.facts["metric"]), measured)
+    for row in gates.evidence(actor).filter(told, version__in=list(versions)):
+        for name, facts in _reported(row.facts):
+            measured = _measured(row, facts)
+            if measured is not None:
+                found.setdefault(row.version_id, {}).setdefault(name, measured)
     return found
 
 
-def _measured(row: Evidence) -> Measured | None:
-    """Return what a piece of evidence says of its metric; None when it does not add up."""
-    value, low, high = (_number(row.facts.get(key)) for key in ("value", "low", "high"))
+def _reported(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each metric by name, and each of its slices as "auc, new customers"."""
+    listed = facts.get("metrics")
+    for metric in listed if isinstance(listed, list) else [facts]:
+        if not isinstance(metric, Mapping) or "metric" not in metric:
+            continue
+        yield str(metric["metric"]), metric
+        slices = metric.get("slices")
+        for part in slices if isinstance(slices, list) else []:
+            if isinstance(part, Mapping) and "name" in part:
+                yield f"{metric['metric']}, {part['name']}", part
+
+
+def _measured(row: Evidence, facts: Mapping[str, Any]) -> Measured | None:
+    """Return what a piece of evidence says of a metric; None when it does not add up."""
+    value, low, high = (_number(facts.get(key)) for key in ("value", "low", "high"))
     if value is None:
         return None
     if low is None or high is None or not low <= value <= high:
