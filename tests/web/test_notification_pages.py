@@ -93,7 +93,7 @@ def test_what_people_write_is_text(ada: Client, admin: Person, path: str) -> Non
 def test_a_part_is_a_piece_of_its_page(ada: Client, admin: Person, path: str) -> None:
     fill(admin, 2)
     page = text_of(ada, path)
-    for address in re.findall(r'hx-get="([^"]*part=[^"]*)"', page):
+    for address in re.findall(r'data-live[^>]* hx-get="([^"]*part=[^"]*)"', page):
         url = urljoin(path, address.replace("&amp;", "&"))
         part = ada.get(url, headers={"HX-Request": "true"}).content.decode()
         assert "<html" not in part
