@@ -192,11 +192,12 @@ def _fill_ours(stack: Stack, name: str, size: int) -> list[str]:
 
 
 FILL = """
-import hashlib, struct
+import hashlib, io, struct
+from django.core.files.uploadedfile import SimpleUploadedFile
 from apps.accounts import selectors
 from apps.accounts.models import Person
-from apps.registry import services
-from apps.registry.models import ModelVersion, RegisteredModel
+from apps.registry import blobs, services
+from apps.registry.models import ModelVersion, RegisteredModel, Upload
 model = RegisteredModel.objects.get(name={name})
 ModelVersion.objects.bulk_create(
     [
@@ -216,13 +217,23 @@ RegisteredModel.objects.filter(pk=model.pk).update(
 admin = selectors.actor_of_person(
     selectors.person_with_grants(str(Person.objects.get(username="admin").pk))
 )
-for k in range({uploads}):
+def content(k):
     header = b'{{"w":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}}}'
-    content = struct.pack("<Q", len(header)) + header + struct.pack("<ii", model.pk, k)
-    upload = services.begin_upload(actor=admin, filename="w.safetensors", size=len(content))
-    services.part_path(upload).write_bytes(content)
-    services.note_received(upload_id=upload.pk, received=len(content))
-    services.finish_upload(actor=admin, public_id=upload.public_id)
+    return struct.pack("<Q", len(header)) + header + struct.pack("<ii", model.pk, k)
+first = services.keep_uploaded_file(
+    actor=admin, file=SimpleUploadedFile("w.safetensors", content(-1))
+)
+uploads = []
+for k in range({uploads}):
+    entry = blobs.put_stream(io.BytesIO(content(k)), path="w.safetensors")
+    uploads.append(
+        Upload(
+            owner_id=first.owner_id, filename=entry.path, size=entry.size, received=entry.size,
+            sha256=entry.sha256, state="complete", expires_at=first.expires_at,
+            facts={{**first.facts, "files": [vars(entry)]}},
+        )
+    )
+for upload in Upload.objects.bulk_create(uploads, batch_size=1000):
     print(upload.public_id)
 """
 
