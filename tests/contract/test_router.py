@@ -1,5 +1,7 @@
 """One suite for every traffic router, and what only the real proxy can show."""
 
+import os
+import signal
 import tempfile
 import threading
 import time
@@ -15,6 +17,7 @@ import pytest
 from apps.endpoints.domain.values import Route, RouteSeen, Share
 from apps.endpoints.ports import TrafficRouter
 from controlplane.drivers.envoy import bootstrap
+from controlplane.drivers.envoy.admin import address, is_ready
 from controlplane.drivers.envoy.predictor import EnvoyPredictor
 from controlplane.drivers.memory.serving import MemoryRouter
 from controlplane.kernel.errors import (
@@ -25,7 +28,7 @@ from controlplane.kernel.errors import (
     Permanent,
     Transient,
 )
-from tests.serving import World, world
+from tests.serving import ENVOY, World, wait_for, world
 
 
 class Upstream(BaseHTTPRequestHandler):
@@ -396,3 +399,17 @@ def test_replacing_an_endpoint_s_generation_is_enough_to_be_newer(
     newer = replace(route(upstream), generation=2)
     router.apply(newer)
     assert router.observe("abc").route == newer
+
+
+def test_an_envoy_that_was_killed_takes_its_admin_socket_again(outside: World) -> None:
+    (envoy,) = (p for p in outside.supervisor.status() if p.name == ENVOY)
+    assert is_ready(address(outside.admin))
+    assert outside.admin.stat().st_mode & 0o077 == 0
+    os.kill(envoy.pid or 0, signal.SIGKILL)
+    wait_for(lambda: not is_ready(address(outside.admin)))
+    assert outside.admin.exists()  # what it left would keep a port's successor out
+    wait_for(lambda: is_ready(address(outside.admin)))
+
+
+def test_nothing_at_the_admin_socket_is_an_envoy_that_is_not_ready(tmp_path: Path) -> None:
+    assert not is_ready(address(tmp_path / "nothing.sock"))

@@ -76,7 +76,7 @@ class Up:
 
     def parts(self) -> dict[str, parts.Part]:
         facts = self.facts()
-        ports = {n: urlsplit(facts[n]).port for n in ("web", "serving", "mlflow", "envoy_admin")}
+        ports = {n: urlsplit(facts[n]).port for n in ("web", "serving", "mlflow")}
         at = Addresses(host="127.0.0.1", **{n: port or 0 for n, port in ports.items()})
         every = parts.all_parts(Home(self.home), at, outside=frozenset())
         return {part.name: part for part in every}

@@ -40,7 +40,7 @@ BODY_FILTER = "envoy.filters.http.buffer"
 BODY_CONFIG = f"{API}extensions.filters.http.buffer.v3."
 
 
-def write(home: Path, *, port: int, admin_port: int, host: str = "127.0.0.1") -> Path:
+def write(home: Path, *, port: int, admin: Path, host: str = "127.0.0.1") -> Path:
     """Write what Envoy starts with below `home`/envoy, and return the bootstrap's path.
 
     Clusters and routes that are already there stay as they are: a restarted Envoy takes up
@@ -49,7 +49,7 @@ def write(home: Path, *, port: int, admin_port: int, host: str = "127.0.0.1") ->
     Args:
         home: The stack's folder (MODELYARD_HOME).
         port: Where callers reach the endpoints.
-        admin_port: Envoy's own pages, on 127.0.0.1 only.
+        admin: The socket of Envoy's own pages.
         host: The address to listen on for callers.
     """
     folder = home / "envoy"
@@ -59,7 +59,7 @@ def write(home: Path, *, port: int, admin_port: int, host: str = "127.0.0.1") ->
             replace(folder / name, {"version_info": "0", "resources": resources})
     jwks = json.dumps(keys.public_keys(signing_seed(home)))
     path = folder / "bootstrap.json"
-    replace(path, _bootstrap(folder, jwks, host=host, port=port, admin_port=admin_port))
+    replace(path, _bootstrap(folder, jwks, host=host, port=port, admin=admin))
     return path
 
 
@@ -108,12 +108,10 @@ def unknown_address() -> dict[str, Any]:
     }
 
 
-def _bootstrap(
-    folder: Path, jwks: str, *, host: str, port: int, admin_port: int
-) -> dict[str, Any]:
+def _bootstrap(folder: Path, jwks: str, *, host: str, port: int, admin: Path) -> dict[str, Any]:
     return {
         "node": {"id": "modelyard", "cluster": "modelyard"},
-        "admin": {"address": _socket("127.0.0.1", admin_port)},
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
         "stats_flush_interval": "1s",  # histograms can be read only after a flush
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _statistics()}}},
         "static_resources": {"listeners": [_listener(folder, jwks, host, port)]},

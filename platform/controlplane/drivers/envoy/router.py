@@ -20,6 +20,7 @@ import orjson
 
 from apps.endpoints.domain.values import Route, RouteSeen
 from controlplane.drivers.envoy import routes
+from controlplane.drivers.envoy.admin import client
 from controlplane.drivers.envoy.bootstrap import replace
 from controlplane.kernel import digests
 from controlplane.kernel.errors import Conflict, Permanent, Transient
@@ -75,12 +76,12 @@ class EnvoyRouter:
 
         Args:
             folder: Where its bootstrap and its files are (MODELYARD_HOME/envoy).
-            admin: Its admin address, "http://127.0.0.1:PORT".
+            admin: Its admin address, "unix:///PATH" or "http://HOST:PORT".
             log: Where it logs, for its own words when it refuses a file.
             clock: Tells seconds.
         """
         self.folder, self._log, self._clock = folder, log, clock
-        self._admin = httpx.Client(base_url=admin, timeout=5, trust_env=False)
+        self._admin = client(admin)
         self._counted: tuple[float, _Counters] | None = None
         self._seen: tuple[_Counters, routes.InForce] | None = None
         self._read: tuple[int, dict[str, Any]] | None = None

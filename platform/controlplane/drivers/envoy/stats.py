@@ -10,6 +10,7 @@ import httpx
 from apps.monitoring.domain import histogram
 from apps.monitoring.domain.windows import Counts
 from apps.monitoring.ports import Reading
+from controlplane.drivers.envoy.admin import client
 from controlplane.drivers.envoy.routes import revision_of
 from controlplane.kernel.errors import Transient
 
@@ -23,7 +24,7 @@ class EnvoyMeter:
 
     def __init__(self, *, admin: str, clock: Callable[[], float] = time.time) -> None:
         """Read from the Envoy whose admin address is `admin`."""
-        self._admin = httpx.Client(base_url=admin, timeout=5, trust_env=False)
+        self._admin = client(admin)
         self._clock = clock
 
     def close(self) -> None:

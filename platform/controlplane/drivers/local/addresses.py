@@ -8,8 +8,8 @@ from controlplane.drivers.local.home import Home
 from controlplane.drivers.local.parts import Addresses
 from controlplane.drivers.local.ports import Choice
 
-USUAL = {"web": 8000, "serving": 8080, "mlflow": 5500, "envoy_admin": 9901}
-NEAR = frozenset({"mlflow", "envoy_admin"})  # never reachable from other machines
+USUAL = {"web": 8000, "serving": 8080, "mlflow": 5500}
+NEAR = frozenset({"mlflow"})  # never reachable from other machines
 
 
 def choose(

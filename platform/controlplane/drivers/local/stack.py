@@ -126,7 +126,7 @@ class Stack:
         bootstrap.write(
             self.home.path,
             port=self.at.serving,
-            admin_port=self.at.envoy_admin,
+            admin=parts.envoy_socket(self.home),
             host=self.at.host,
         )
         self._start_supervisor()

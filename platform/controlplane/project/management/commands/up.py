@@ -175,7 +175,7 @@ class _Run:
             "web": self.at.web_url,
             "serving": self.at.serving_url,
             "mlflow": self.at.mlflow_url,
-            "envoy_admin": self.at.envoy_admin_url,
+            "envoy_admin": parts.envoy_admin(self.home),
             "home": str(self.home.path),
             "pid": os.getpid(),
             "healthy": self.was_healthy,
@@ -219,7 +219,7 @@ def _settings(home: Home, at: Addresses, outside: frozenset[str]) -> dict[str, s
         "MODELYARD_PUBLIC_URL": at.web_url,
         "MODELYARD_SERVING_URL": at.serving_url,
         "MODELYARD_SUPERVISOR": str(home.run / "supervisor.sock"),
-        "MODELYARD_ENVOY_ADMIN": at.envoy_admin_url,
+        "MODELYARD_ENVOY_ADMIN": parts.envoy_admin(home),
         "MODELYARD_SECRET_KEY": home.secret("secret-key", length=64),
     }
     for name in outside:
