@@ -77,3 +77,22 @@ def test_evidence_is_pushed_and_listed(modelyard: Any, tmp_path: Path) -> None:
 def test_facts_that_are_none_are_a_wrong_command_line(modelyard: Any, facts: str) -> None:
     answer = modelyard("evidence", "push", "iris", "1", "quality.better", "--facts", facts)
     assert answer.exit_code == 2
+
+
+def test_the_scopes_of_the_page_on_ci_are_enough(live_server: Any) -> None:
+    factories.version(model=factories.model(name="iris"), files={"m.onnx": b"bytes"})
+    scopes = ["registry.read", "gates.read", "gates.evidence.record"]
+    token = factories.token(role="contributor", scopes=scopes)[1]
+    push = ["evidence", "push", "iris", "1", "mltest.data-1", "--passed"]
+    answer = CliRunner().invoke(main, ["--url", live_server.url, "--token", token, *push])
+    assert answer.exit_code == 0, answer.output
+    admin = factories.token(role="admin", scopes=["gates.read", "gates.policy.edit"])[1]
+    text = CliRunner().invoke(main, ["--url", live_server.url, "--token", admin, "policy", "get"])
+    with CliRunner().isolated_filesystem():
+        Path("policies.yaml").write_text(text.stdout)
+        for verb in (["dry-run"], ["apply", "--reason", "Same."]):
+            said = CliRunner().invoke(
+                main,
+                ["--url", live_server.url, "--token", admin, "policy", *verb, "policies.yaml"],
+            )
+            assert said.exit_code == 0, said.output

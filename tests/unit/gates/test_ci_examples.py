@@ -11,6 +11,7 @@ import click
 import pytest
 import yaml
 
+from apps.accounts.domain import access
 from apps.gates.api.serializers import SendEvidence
 from apps.gates.domain.catalogue import CATALOGUE
 from apps.gates.domain.mltest import BY_KEY
@@ -97,3 +98,9 @@ def test_every_key_that_is_named_exists_and_takes_evidence() -> None:
                            r"\.[a-z0-9-]+)`", TEXT))  # fmt: skip
     for key in named:
         assert key in BY_KEY or CATALOGUE[key].sent, key
+
+
+def test_every_scope_that_is_named_exists() -> None:
+    named = re.findall(r"`((?:registry|builds|gates|releases|environments)\.[a-z._]+)`", TEXT)
+    assert len(named) >= 10
+    assert set(named) <= set(access.TABLE)
