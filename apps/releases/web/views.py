@@ -147,7 +147,8 @@ def _frame(seen: Seen) -> dict[str, Any]:
         "checklist_id": checklist,
         "can": _can(seen),
         "THIN": THIN,
-        "topics": [f"release/{row.public_id}", *([f"checklist/{checklist}"] if checklist else [])],
+        # The stream is asked for once: a checklist that is opened later is heard of all the same.
+        "topics": [f"release/{row.public_id}", f"checklist/{checklist or '*'}"],
     }
 
 
