@@ -57,7 +57,7 @@ class Env:
         log: "console" or "json".
         upload_limit: The largest upload, in bytes.
         supervisor: The control socket of the process supervisor on this machine.
-        envoy_admin: Envoy's admin address, "http://127.0.0.1:PORT".
+        envoy_admin: Envoy's admin address, "unix:///PATH" or "http://HOST:PORT".
         instance: What every process of the running stack carries in its environment.
         auto_build: Whether new versions are built without being asked.
         audit_days: How long the database keeps an entry of the ledger; None for ever.
@@ -119,7 +119,7 @@ def read(environ: Mapping[str, str]) -> Env:
         log=_one_of(values, "MODELYARD_LOG", ("console", "json")),
         upload_limit=_bytes(values, "MODELYARD_UPLOAD_LIMIT", 5 * 1024**3),
         supervisor=values.get("MODELYARD_SUPERVISOR", str(home / "run" / "supervisor.sock")),
-        envoy_admin=_address(values, "MODELYARD_ENVOY_ADMIN", ("http",)),
+        envoy_admin=_address(values, "MODELYARD_ENVOY_ADMIN", ("unix", "http")),
         instance=values.get("MODELYARD_INSTANCE", ""),
         auto_build=_one_of(values, "MODELYARD_AUTO_BUILD", ("on", "off")) == "on",
         audit_days=_audit_days(values),
