@@ -8,7 +8,6 @@ import asyncio
 import uuid
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,12 +23,12 @@ from psycopg_pool import AsyncConnectionPool
 
 from apps.accounts import selectors as accounts
 from apps.accounts.domain import secrets
+from apps.accounts.services.tokens import USE_NOTED_EVERY
 from controlplane.http.asgi import Scope
 from controlplane.http.middleware import CLEAN, CONTENT_POLICY
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
 
-USE_NOTED_EVERY = timedelta(seconds=50)  # Django notes a token's use, so it sees one now and then
 CONNECTIONS = 4
 HEADERS = [
     (b"content-type", b"application/json"),
@@ -92,8 +91,8 @@ async def actor_of(connection: Any, secret: str) -> Actor | None:
         return None
     if row.expires_at is not None and row.expires_at <= now:
         return None
-    if row.last_used_at is None or now - row.last_used_at > USE_NOTED_EVERY:
-        return None
+    if row.last_used_at is None or now - row.last_used_at >= USE_NOTED_EVERY:
+        return None  # Django notes its use: exactly from here on, so this is one request a minute
     return accounts.actor_of_token(
         accounts.LiveToken(
             row.id, row.name, row.owner_id, row.username, row.scopes, row.last_used_at, row.granted

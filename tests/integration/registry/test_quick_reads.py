@@ -1,6 +1,7 @@
 """What is answered beside Django is what Django would have answered, or Django answers."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -147,6 +148,17 @@ def test_a_token_that_is_not_good_is_django_s_to_refuse(
     assert quick(MODEL, headers)[0] == 200
     ApiToken.objects.update(**columns)
     assert quick(MODEL, headers)[0] == 299
+
+
+@pytest.mark.parametrize(("ago", "status"), [(58, 200), (61, 299)])
+def test_django_sees_a_token_just_when_it_would_note_its_use(
+    client: Client, headers: dict[str, str], model: Any, ago: int, status: int
+) -> None:
+    noted = SystemClock().now() - timedelta(seconds=ago)
+    ApiToken.objects.update(last_used_at=noted)
+    assert quick(MODEL, headers)[0] == status
+    client.get(MODEL, headers=headers)
+    assert (ApiToken.objects.get().last_used_at != noted) is (status == 299)
 
 
 def test_somebody_who_has_left_or_may_not_see_is_not_answered(
