@@ -12,7 +12,7 @@ from django.db import transaction
 
 from apps.accounts import selectors as accounts
 from apps.accounts.domain import access
-from apps.accounts.models import Person, Team
+from apps.accounts.models import Team
 from apps.accounts.selectors import Holder
 from apps.approvals import selectors
 from apps.approvals.domain import digestset
@@ -98,7 +98,7 @@ def decide(
     now = SystemClock().now()
     row = _locked(request)
     person, behalf = _judge(actor, row, now)
-    before = row.decisions.filter(person=person, taken_back_at=None).first()
+    before = row.decisions.filter(person_id=person, taken_back_at=None).first()
     if before is not None and (before.kind, before.digest) == (str(kind), digest):
         return row
     _refuse_ended(row, now)
@@ -108,8 +108,8 @@ def decide(
         before.taken_back_at = now
         before.save(update_fields=["taken_back_at", "changed_at"])
     Decision.objects.create(
-        request=row, person=person, on_behalf_of=behalf, kind=kind, digest=digest,
-        reason=reason.strip()[:LONGEST_REASON],
+        request=row, person_id=person, on_behalf_of_id=behalf.pk if behalf else None, kind=kind,
+        digest=digest, reason=reason.strip()[:LONGEST_REASON],
     )  # fmt: skip
     _tell(
         actor, f"approvals.{_VERBS[kind]}", row, reason=reason,
@@ -271,7 +271,7 @@ def _locked(public_id: str) -> ApprovalRequest:
     return row
 
 
-def _judge(actor: Actor, row: ApprovalRequest, now: datetime) -> tuple[Person, Person | None]:
+def _judge(actor: Actor, row: ApprovalRequest, now: datetime) -> tuple[int, Holder | None]:
     """Return who decides, and whom they stand in for; refuse whoever may not.
 
     Somebody's own seat comes first: standing in is for those who could not decide themselves.
@@ -280,12 +280,11 @@ def _judge(actor: Actor, row: ApprovalRequest, now: datetime) -> tuple[Person, P
     if actor.verbs is not None:
         access.require(actor, "approvals.decide")  # a token is held to its scopes
     _refuse_excluded(key, row)
-    person = Person.objects.get(pk=key)
     if selectors.may_fill(row, [actor.grants]):
-        return person, None
+        return key, None
     for holder in selectors.stood_in_for(key, now=now):
         if holder.pk not in row.excluded and selectors.may_fill(row, [holder.grants]):
-            return person, Person.objects.get(pk=holder.pk)
+            return key, holder
     raise Denied(
         f"{actor.name} can fill none of the seats of this release.",
         remedy=f"It needs {_wanted(row)}.",

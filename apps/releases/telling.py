@@ -50,7 +50,7 @@ def waits(row: Release, request: ApprovalRequest) -> None:
     notify(
         kind="release.waits_for_you", title=f"{subject(row)} waits for your decision",
         body=row.summary, link=link(row), people=_could(request),
-        dedupe=f"request/{request.public_id}",
+        channels_of=[row.version.model.team_id], dedupe=f"request/{request.public_id}",
     )  # fmt: skip
 
 
