@@ -472,7 +472,8 @@ def outcome(response: Any) -> str:
         return "sign in first"
     told = [m for m in get_messages(response.wsgi_request) if m.level_tag == "error"]
     said = " ".join(str(message) for message in told) + response.seen.decode(errors="replace")
-    if status == 403 or "may not do" in said:
+    refused = "may not do" in said and response.wsgi_request.path != "/docs/problems"
+    if status == 403 or refused:  # that page explains every refusal there is
         return "denied"
     if status == 302 and told:
         return "hidden"  # sent back to a page, with a sentence that says why

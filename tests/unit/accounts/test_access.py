@@ -48,12 +48,14 @@ def test_whoever_may_change_may_read() -> None:
         assert roles <= access.TABLE[reading], verb
 
 
-def test_a_viewer_changes_nothing_but_own_tokens() -> None:
+def test_a_viewer_changes_nothing_but_their_own_and_may_speak() -> None:
     viewer = person(Grant(Role.VIEWER))
     may = {verb for verb in access.TABLE if access.allows(viewer, verb)}
     assert {v for v in may if not v.endswith(".read")} == {
         "accounts.token.create",
         "accounts.token.revoke",
+        "notifications.follow",
+        "releases.comment",
     }
 
 
