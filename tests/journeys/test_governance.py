@@ -81,9 +81,8 @@ def test_from_a_proposal_to_live_by_two_people(
         ada.post(f"/api/v1/releases/{number}/approve", {"digest": row["digest"]})
     assert own.value.status == 403
     grace.post(f"/api/v1/releases/{number}/approve", {"digest": row["digest"]})
-    assert [r["title"] for r in modelyard(stack, people["lin"]["token"], "inbox")["results"]] == [
-        f"R-{number}: {NAME} v{version} to production"
-    ]
+    waiting = [r["title"] for r in modelyard(stack, people["lin"]["token"], "inbox")["results"]]
+    assert f"R-{number}: {NAME} v{version} to production" in waiting
     modelyard(stack, people["lin"]["token"], "release", "approve", str(number))
     row = governing.settled(ada, number, "live")
 
