@@ -116,6 +116,7 @@ def _find(browser: Browser, asked: argparse.Namespace) -> list[Shot]:
     version = _first(page, model, "#versions th a[data-row]")
     build = _first(page, "/builds?state=succeeded", "th a[data-row]")
     endpoint = _first(page, "/endpoints", "th a[data-row]")
+    release = _first(page, "/releases", "th a[href^='/releases/']")
     page.context.close()
     shots = [
         Shot("sign-in", "/sign-in"),
@@ -128,11 +129,21 @@ def _find(browser: Browser, asked: argparse.Namespace) -> list[Shot]:
         Shot("version-build", version and f"{version}?tab=build"),
         Shot("version-lineage", version and f"{version}?tab=lineage"),
         Shot("version-files", version and f"{version}?tab=files"),
+        Shot("version-readiness", version and f"{version}?tab=readiness"),
+        Shot("objectives", model and f"{model}/objectives"),
         Shot("compare", model and f"{model}/compare"),
         Shot("builds", "/builds"),
         Shot("build", build),
         Shot("endpoints", "/endpoints"),
         Shot("endpoint", endpoint),
+        Shot("releases", "/releases"),
+        Shot("release", release),
+        Shot("propose", version and f"/releases/new?{_query(version)}"),
+        Shot("inbox", "/inbox"),
+        Shot("policies", "/policies"),
+        Shot("policy", "/policies/production/high"),
+        Shot("freezes", "/freezes"),
+        Shot("problems", "/docs/problems"),
         Shot("search", "/search?q=a"),
         Shot("notifications", "/notifications"),
         Shot("hearing", "/settings/notifications"),
@@ -145,6 +156,12 @@ def _find(browser: Browser, asked: argparse.Namespace) -> list[Shot]:
     shots += [Shot(*more.split("=", 1)) for more in asked.also]
     chosen = {name for name in asked.only.split(",") if name}
     return [shot for shot in shots if not chosen or shot.name in chosen]
+
+
+def _query(version: str) -> str:
+    """Return the query that proposes the version on the page at `version`."""
+    _, _, name, _, number = version.split("/")
+    return f"model={name}&version={number}&environment=production"
 
 
 def _first(page: Page, path: str, selector: str) -> str:
