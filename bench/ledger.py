@@ -6,24 +6,20 @@ transaction each: alone, with the sealing pass beside them, and, for comparison,
 lock while they are written.
 """
 
-import json
-import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import results
+from bench import database, results
 from controlplane.cli.output import note
 from controlplane.cli.stack import ROOT
-from controlplane.drivers.local import postgres
 
+WORK = "bench.ledger_work"
 EVENTS = 1_000_000
 LIMIT = 60.0  # seconds in which they must be verified
 CONNECTIONS = (8, 32)
@@ -36,27 +32,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="my-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o755)
-        with _database(home):
-            _run(home, "manage.py", "migrate", "--verbosity", "0")
+        with database.database(home):
             figures = [row for n in CONNECTIONS for row in _writing(home, n)]
             figures += _reading(home)
     note(f"Wrote {results.save('ledger', figures)}.")
-
-
-@contextmanager
-def _database(home: Path) -> Iterator[None]:
-    """Run a PostgreSQL that keeps what it is told, as the embedded stack does."""
-    command = [sys.executable, "-m", "controlplane.drivers.local.postgres", "--home", str(home)]
-    with (home / "postgres.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-    try:
-        if not postgres.wait_until_accepting(home, seconds=60):
-            raise RuntimeError("PostgreSQL did not start.")
-        postgres.ensure_database(home, postgres.NAME)
-        yield
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def _writing(home: Path, connections: int) -> list[dict[str, Any]]:
@@ -64,7 +43,9 @@ def _writing(home: Path, connections: int) -> list[dict[str, Any]]:
     rates: dict[str, list[float]] = {"alone": [], "sealed": [], "locked": []}
     for turn in range(TURNS):
         for how in list(rates)[:: -1 if turn % 2 else 1]:
-            rates[how].append(_work(home, "write", connections, SECONDS, how)["per_second"])
+            rates[how].append(
+                database.work(home, WORK, "write", connections, SECONDS, how)["per_second"]
+            )
     alone, sealed, locked = (median(rates[how]) for how in ("alone", "sealed", "locked"))
     note(f"{connections}: {alone:.0f}/s alone, {sealed:.0f}/s sealed, {locked:.0f}/s locked")
     name = f"audit.record, {connections} connections"
@@ -77,7 +58,7 @@ def _writing(home: Path, connections: int) -> list[dict[str, Any]]:
 
 
 def _reading(home: Path) -> list[dict[str, Any]]:
-    before = _work(home, "fill", EVENTS, home)
+    before = database.work(home, WORK, "fill", EVENTS, home)
     began, used = time.monotonic(), _processor()
     command = [sys.executable, "-m", "controlplane.cli.main", "audit", "verify"]
     command += [str(home / "export.jsonl"), "--key", str(home / "ledger.pub")]
@@ -100,28 +81,3 @@ def _processor() -> float:
     """Return the seconds of processor time that finished children have used."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return spent.ru_utime + spent.ru_stime
-
-
-def _work(home: Path, *arguments: object) -> dict[str, float]:
-    said = _run(home, "-m", "bench.ledger_work", *map(str, arguments))
-    return dict(json.loads(said.strip().splitlines()[-1]))
-
-
-def _run(home: Path, *arguments: str) -> str:
-    env = {
-        "MODELYARD_HOME": str(home),
-        "DATABASE_URL": postgres.database_url(home),
-        "DJANGO_SETTINGS_MODULE": "controlplane.project.settings.dev",
-        "PATH": os.environ["PATH"],
-        "PYTHONWARNINGS": "ignore",
-    }
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)} failed.")
-    return done.stdout
-
-
-if __name__ == "__main__":
-    main()
