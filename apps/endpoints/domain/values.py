@@ -135,6 +135,69 @@ class Share:
     ports: tuple[int, ...]
 
 
+class StickyBy(StrEnum):
+    """What a caller is recognised by, so that it stays on one side of a split."""
+
+    HEADER = "header"
+    COOKIE = "cookie"
+
+
+@dataclass(frozen=True)
+class Sticky:
+    """What keeps a caller on one side of a split.
+
+    The value is hashed; a caller without the header is placed anew each time, one without the
+    cookie is given one.
+
+    Attributes:
+        by: Header or cookie.
+        name: Its name ("x-user-id").
+    """
+
+    by: StickyBy
+    name: str
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Requests that are split by weights of their own.
+
+    Attributes:
+        header: The header they are told by ("x-region").
+        value: Its exact value.
+        weight: Percent of these requests that the candidate answers, 0-100.
+    """
+
+    header: str
+    value: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How requests are split between the live revision and a candidate, as a rollout asks.
+
+    Attributes:
+        candidate: The number of the revision on trial.
+        weight: Percent of requests that it answers, 0-100.
+        mirror: Percent of requests that are copied to it; its answers to those go nowhere.
+        preview: Whether it answers at the preview address.
+        sticky: What keeps a caller on one side; None lets chance decide for each request.
+        segments: Those that are split otherwise than the rest.
+        alone: Whether the live revision's servers stop to make room for it, with an outage.
+        settle: Whether it becomes the live one once it is seen to answer everything.
+    """
+
+    candidate: int
+    weight: int = 0
+    mirror: int = 0
+    preview: bool = False
+    sticky: Sticky | None = None
+    segments: tuple[Segment, ...] = ()
+    alone: bool = False
+    settle: bool = False
+
+
 @dataclass(frozen=True)
 class Route:
     """An endpoint's address, and where its requests go.
@@ -149,6 +212,13 @@ class Route:
         timeout_ms: How long a caller waits at most.
         max_request_bytes: The largest request that is taken.
         admitted: Names of the keys that are let in; None lets everybody in.
+        candidate: The number of the revision on trial; None when there is none. What follows is
+            about it.
+        mirror: Percent of requests that are copied to it, 0-100; both servers are then asked to
+            remember their answers.
+        preview: Whether it answers at the preview address, below the endpoint's own.
+        sticky: What keeps a caller on one side of the split; None lets chance decide.
+        segments: Requests that are split otherwise than the rest, looked at in this order.
     """
 
     endpoint: str
@@ -160,6 +230,11 @@ class Route:
     timeout_ms: int
     max_request_bytes: int
     admitted: tuple[str, ...] | None
+    candidate: int | None = None
+    mirror: int = 0
+    preview: bool = False
+    sticky: Sticky | None = None
+    segments: tuple[Segment, ...] = ()
 
     def weight_of(self, number: int) -> int:
         """Return the percent of requests that revision `number` gets."""

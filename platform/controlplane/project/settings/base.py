@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "apps.slos",
     "apps.gates",
     "apps.approvals",
+    "apps.analysis",
     "apps.rollouts",
     "apps.releases",
     "apps.console",
