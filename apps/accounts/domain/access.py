@@ -31,6 +31,7 @@ TABLE: dict[str, frozenset[Role]] = {
     "slos.read": EVERYONE,
     "gates.read": EVERYONE,
     "approvals.read": EVERYONE,
+    "analysis.read": EVERYONE,
     "rollouts.read": EVERYONE,
     "releases.read": EVERYONE,
     # registry
@@ -54,6 +55,8 @@ TABLE: dict[str, frozenset[Role]] = {
     "endpoints.key.revoke": MAKERS,
     "endpoints.open": OPERATORS,
     "endpoints.predict": MAKERS,
+    # monitoring; what came of predictions, told by those who asked for them
+    "monitoring.feedback": MAKERS,
     # environments
     "environments.edit": ADMINS,
     "environments.freeze": OPERATORS,
