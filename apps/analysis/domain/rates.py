@@ -20,6 +20,8 @@ MEMORY = 1800.0  # seconds: how fast stable's share forgets
 PRIOR_HITS, PRIOR_COUNT = 0.5, 50.0  # a share of 1 % worth fifty observations
 JUMP = 4.0  # one slice moves stable's share by no more than this many times
 RECENT = 300.0  # seconds of traffic by which the remaining time is estimated
+_NO_UP = (0.0,) * len(twobytwo.WORSE_WEIGHTS)
+_NO_DOWN = (0.0,) * len(twobytwo.NOT_WORSE_WEIGHTS)
 _NOTHING, _NO_GROWTH = 1e-30, 1e-9  # below them a wealth, or its growth per second, is none
 _TUNED = 60.0  # events at which the interval is narrowest
 NOTHING = Tally()
@@ -83,7 +85,8 @@ def advance(metric: Metric, state: RateState, piece: Slice, *, dispersion: float
     by_up, by_down = weights(metric)
     # e to the power of 1/dispersion: still an e-variable without dispersion (Jensen), and a
     # quasi-likelihood ratio with it.
-    up, down = ([log / dispersion for log in side] for side in (up, down))
+    up, down = [log / dispersion for log in up], [log / dispersion for log in down]
+    weight, difference, variance = _difference(state, stable, canary, dispersion=dispersion)
     return RateState(
         worse=wealth.grow(state.worse, up, weights=by_up, share=share),
         not_worse=wealth.grow(state.not_worse, down, weights=by_down, share=share),
@@ -92,7 +95,9 @@ def advance(metric: Metric, state: RateState, piece: Slice, *, dispersion: float
         elapsed=state.elapsed + piece.seconds,
         base=_remembered(state.base, stable, seconds=piece.seconds),
         traffic=_recent(state, piece),
-        **_difference(state, stable, canary, dispersion=dispersion),
+        weight=weight,
+        difference=difference,
+        variance=variance,
     )
 
 
@@ -125,17 +130,13 @@ def logs(
         )
     up, down = lines(metric)
     if not stable.count or not canary.count:
-        return [0.0] * len(twobytwo.WORSE_WEIGHTS), [0.0] * len(twobytwo.NOT_WORSE_WEIGHTS)
+        return _NO_UP, _NO_DOWN
     ratio = canary.count / stable.count
+    worse = twobytwo.worse_bets(up, base=base, ratio=ratio)
+    not_worse = twobytwo.not_worse_bets(down, base=base, ratio=ratio)
     return (
-        [
-            twobytwo.log_e(bet, up, stable=stable, canary=canary)
-            for bet in twobytwo.worse_bets(up, base=base, ratio=ratio)
-        ],
-        [
-            twobytwo.log_e(bet, down, stable=stable, canary=canary)
-            for bet in twobytwo.not_worse_bets(down, base=base, ratio=ratio)
-        ],
+        twobytwo.log_es(worse, up, stable=stable, canary=canary),
+        twobytwo.log_es(not_worse, down, stable=stable, canary=canary),
     )
 
 
@@ -241,14 +242,16 @@ def _recent(state: RateState, piece: Slice) -> tuple[float, float]:
 
 def _difference(
     state: RateState, stable: Tally, canary: Tally, *, dispersion: float
-) -> dict[str, float]:
+) -> tuple[float, float, float]:
     """Return the sums of the interval with one more slice."""
-    sums = {name: getattr(state, name) for name in ("weight", "difference", "variance")}
     both = stable.count + canary.count
-    if stable.count and canary.count:
-        weight = stable.count * canary.count / both
-        share = (stable.total + canary.total) / both
-        sums["weight"] += weight
-        sums["difference"] += weight * (canary.total / canary.count - stable.total / stable.count)
-        sums["variance"] += dispersion * weight * share * (1 - share)
-    return sums
+    if not stable.count or not canary.count:
+        return state.weight, state.difference, state.variance
+    weight = stable.count * canary.count / both
+    share = (stable.total + canary.total) / both
+    by = canary.total / canary.count - stable.total / stable.count
+    return (
+        state.weight + weight,
+        state.difference + weight * by,
+        state.variance + dispersion * weight * share * (1 - share),
+    )

@@ -26,6 +26,7 @@ the block's own counts, and nothing is lost but a little power.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -78,23 +79,35 @@ def not_worse_bets(line: Line, *, base: float, ratio: float) -> tuple[Bet, ...]:
     return _not_worse(line, _step(base), _step(ratio))
 
 
-def log_e(bet: Bet, line: Line, *, stable: Tally, canary: Tally) -> float:
-    """Return the logarithm of a block's e-value; 0 when one side has no observations."""
-    if not bet.tilt or not stable.count or not canary.count:
-        return 0.0
-    tilt = -line.slope * bet.tilt * canary.count / stable.count
-    hit, miss = tilt * (1 - bet.stable), -tilt * bet.stable
-    if min(hit, miss) < -_STAKED:  # the ratio was rounded: bet less, which is as valid
-        return log_e(
-            _bet(bet.stable, bet.canary, bet.tilt * _STAKED / -min(hit, miss) * 0.99),
-            line, stable=stable, canary=canary,
-        )  # fmt: skip
-    return (
-        canary.total * bet.hit
-        + (canary.count - canary.total) * bet.miss
-        + stable.total * math.log1p(hit)
-        + (stable.count - stable.total) * math.log1p(miss)
-    )
+def log_es(bets: Sequence[Bet], line: Line, *, stable: Tally, canary: Tally) -> tuple[float, ...]:
+    """Return the logarithm of a block's e-value for each bet; 0 when a side has nothing."""
+    if not stable.count or not canary.count:
+        return (0.0,) * len(bets)
+    ratio = -line.slope * canary.count / stable.count
+    hits, misses = canary.total, canary.count - canary.total
+    stable_hits, stable_misses = stable.total, stable.count - stable.total
+    found = []
+    for bet in bets:
+        tilt = ratio * bet.tilt
+        hit, miss = tilt * (1 - bet.stable), -tilt * bet.stable
+        if hit < -_STAKED or miss < -_STAKED:
+            bet, hit, miss = _smaller(bet, hit, miss)
+        found.append(
+            hits * bet.hit
+            + misses * bet.miss
+            + stable_hits * math.log1p(hit)
+            + stable_misses * math.log1p(miss)
+        )
+    return tuple(found)
+
+
+def _smaller(bet: Bet, hit: float, miss: float) -> tuple[Bet, float, float]:
+    """Return a smaller bet at the same point, which is as valid.
+
+    The ratio was rounded, so that the whole bet could lose more than there is on stable's side.
+    """
+    cut = _STAKED / -min(hit, miss)
+    return _bet(bet.stable, bet.canary, bet.tilt * cut), hit * cut, miss * cut
 
 
 def _step(value: float) -> int:

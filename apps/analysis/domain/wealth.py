@@ -8,7 +8,7 @@ without first earning back what a long healthy past has cost:
 
 a mixture over starting times after Shin, Ramdas and Rinaldo, "E-detectors: a nonparametric
 framework for sequential change detection" (NEJSDS 2024), with weights that sum to one, so that it
-stays an e-process: under the null the chance that it ever reaches 1/alpha is at most alpha (Ville).
+stays an e-process: under the null it reaches 1/alpha with a probability of at most alpha (Ville).
 """
 
 import math
@@ -56,11 +56,13 @@ def grow(
         share: Of the cash, to stake before this slice.
     """
     fresh = wealth.cash * share
-    stakes = tuple(
-        min((stake + fresh * weight) * math.exp(min(log, MOST_LOG)), MOST)
+    stakes = [
+        (stake + fresh * weight) * math.exp(log if log < MOST_LOG else MOST_LOG)
         for stake, log, weight in zip(wealth.stakes, logs, weights, strict=True)
-    )
-    return Wealth(wealth.cash - fresh, stakes)
+    ]
+    if max(stakes) > MOST:
+        stakes = [min(stake, MOST) for stake in stakes]
+    return Wealth(wealth.cash - fresh, tuple(stakes))
 
 
 def staked(wealth: Wealth, *, weights: Sequence[float], share: float = STEP_SHARE) -> Wealth:
