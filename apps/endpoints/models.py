@@ -31,6 +31,15 @@ class Endpoint(Row, Reconcilable):
     timeout_ms = models.PositiveIntegerField(default=10_000)
     max_request_bytes = models.PositiveIntegerField(default=16 * 1024 * 1024)
     retired_at = models.DateTimeField(null=True, blank=True)
+    # How a rollout wants requests split (`domain.values.Trial`), and what the proxy was last seen
+    # to do with the candidate, without a break since then.
+    trial = models.JSONField(null=True, blank=True)
+    trial_seen = models.JSONField(null=True, blank=True)
+    trial_seen_since = models.DateTimeField(null=True, blank=True)
+    keep_warm_seconds = models.PositiveIntegerField(default=60)  # for the revision before
+    # The row of another kind whose pass should come soon when something changes here, as
+    # ["rollout", 12]: who asked for the trial.
+    wakes = models.JSONField(null=True, blank=True)
 
     class Meta:
         """Rules that hold whoever writes the row."""
@@ -71,6 +80,9 @@ class Revision(Row):
     observed_weight = models.PositiveSmallIntegerField(default=0)
     observed_weight_since = models.DateTimeField(null=True, blank=True)
     observed_replicas = models.JSONField(default=list)  # [{"index", "port", "pid", "state", ...}]
+    restarts = models.PositiveIntegerField(default=0)  # ends of a server that had been ready
+    started_at = models.DateTimeField(null=True, blank=True)  # when its servers were asked for
+    ready_at = models.DateTimeField(null=True, blank=True)  # when it had answered golden requests
     live_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

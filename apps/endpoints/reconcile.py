@@ -16,12 +16,13 @@ from django.db.models import F
 
 from apps.audit import services as audit
 from apps.endpoints.domain import decide as d
-from apps.endpoints.domain import keys, runtimes, sizes
+from apps.endpoints.domain import keys, runtimes, sizes, trials
 from apps.endpoints.domain.states import REVISION, RevisionMove, RevisionState
 from apps.endpoints.domain.values import (
     Golden,
     Problem,
     Replica,
+    ReplicaState,
     RevisionFacts,
     Route,
     RouteSeen,
@@ -45,6 +46,12 @@ PATIENCE = timedelta(seconds=5)  # the longest pause after something outside did
 PARKED = timedelta(seconds=60)
 PREPARED_WITHIN = 300.0  # seconds to make an environment, where a runtime needs one
 ENDED = (RevisionState.RETIRED, RevisionState.FAILED)
+MOMENTS = {
+    RevisionState.STARTING: "started_at",
+    RevisionState.SHIFTING: "ready_at",
+    RevisionState.LIVE: "live_at",
+    RevisionState.RETIRED: "ended_at",
+}
 Changes = Mapping[int, Mapping[str, Any]]  # columns by revision row
 
 
@@ -102,6 +109,7 @@ class EndpointReconciler:
                 if row.state in d.ON_ITS_WAY:
                     _write(row, _moved(row, RevisionMove.FAIL, now, problem))
                     _tell(row, RevisionMove.FAIL, problem.sentence)
+                    _wake(claim.row)
                 elif row.state == RevisionState.LIVE:
                     _write(row, _told(problem))
             _announce(claim.row)
@@ -119,6 +127,8 @@ class EndpointReconciler:
             seen=self.router.observe(endpoint.public_id),
             servers=self.servers.observe([r.public_id for r in rows]),
             free_memory_mb=self.servers.free_memory_mb() if waiting else 0,
+            trial=trials.from_json(endpoint.trial),
+            keep_warm=timedelta(seconds=endpoint.keep_warm_seconds),
         )
         return Pass(claim, rows, facts)
 
@@ -174,20 +184,24 @@ def _add(current: Pass, revision: str, changes: Mapping[str, Any]) -> None:
 def _settle(current: Pass, revision: str, drained: str | None) -> None:
     """Make one revision live; the one before it must have gone first, since one may be live."""
     moves = [(current.row(drained), RevisionMove.DRAIN)] if drained else []
-    _move(current, [*moves, (current.row(revision), RevisionMove.SETTLE)], None)
+    _move(current, [*moves, (current.row(revision), RevisionMove.SETTLE)], None, trial=None)
 
 
 def _move(
-    current: Pass, moves: Iterable[tuple[Revision, RevisionMove]], problem: Problem | None
+    current: Pass,
+    moves: Iterable[tuple[Revision, RevisionMove]],
+    problem: Problem | None,
+    **intent: Any,
 ) -> None:
     now = current.facts.at
     with transaction.atomic():
-        if not _record(current, next_at=now):
+        if not _record(current, next_at=now, **intent):
             return
         for row, move in moves:
             _write(row, _moved(row, move, now, problem))
             _tell(row, move, problem.sentence if problem else "")
         _announce(current.claim.row)
+        _wake(current.claim.row)
 
 
 def _moved(
@@ -197,33 +211,57 @@ def _moved(
     changes: dict[str, Any] = {"state": state, "state_since": now}
     if problem is not None or state not in ENDED:
         changes |= _told(problem)
-    if state is RevisionState.LIVE:
-        changes["live_at"] = now
-    if state is RevisionState.RETIRED:
-        changes["ended_at"] = now
+    if state in MOMENTS:
+        changes[MOMENTS[state]] = now
     return changes
 
 
-def _record(current: Pass, *, next_at: datetime | None, also: Changes | None = None) -> bool:
-    """Write what was seen along with `also`, unless the lease was lost.
+def _record(
+    current: Pass, *, next_at: datetime | None, also: Changes | None = None, **intent: Any
+) -> bool:
+    """Write what was seen along with `also` and `intent`, unless the lease was lost.
 
     How long a weight has been in place is remembered from what was observed, never from what was
     asked: a worker that dies just after asking leaves nothing false.
     """
     endpoint = current.claim.row
     with transaction.atomic():
-        if not current.claim.record(next_at=next_at, attempts=0):
+        on_trial = _trial_seen(current)
+        if not current.claim.record(next_at=next_at, attempts=0, **on_trial, **intent):
             return False
-        changed = False
+        changed = bool(on_trial)
         for row in current.rows:
             seen = {**_seen(row, current.facts), **(also or {}).get(row.pk, {})}
             changed |= _write(row, seen)
         if changed:
             _announce(endpoint)
+            _wake(endpoint)
         if next_at is not None and next_at - current.facts.at < SOON:
             wait = max(0.0, (next_at - current.facts.at).total_seconds())
             nudge(KIND, endpoint.pk, after=wait)
     return True
+
+
+def _trial_seen(current: Pass) -> dict[str, Any]:
+    """Return what changes in what is remembered of the trial; nothing while it stays in force."""
+    seen = d.trial_in_force(current.facts)
+    kept = trials.to_json(seen) if seen else None
+    if kept == _as_kept(current.claim.row.trial_seen):
+        return {}
+    return {"trial_seen": kept, "trial_seen_since": current.facts.at if kept else None}
+
+
+def _as_kept(value: Any) -> Any:
+    """Return a kept trial in the form of one that was just made: tuples, not lists."""
+    trial = trials.from_json(value)
+    return trials.to_json(trial) if trial else None
+
+
+def _wake(endpoint: Endpoint) -> None:
+    """Have whoever asked for the trial look soon."""
+    if endpoint.wakes:
+        kind, row = endpoint.wakes
+        nudge(kind, row)
 
 
 def _seen(row: Revision, facts: d.EndpointFacts) -> dict[str, Any]:
@@ -234,10 +272,18 @@ def _seen(row: Revision, facts: d.EndpointFacts) -> dict[str, Any]:
     servers = facts.servers.get(row.public_id)
     replicas = [_replica(r) for r in servers.replicas] if servers else []
     if replicas != row.observed_replicas:
-        seen["observed_replicas"] = replicas
+        ended = _ends(row.observed_replicas, replicas)
+        seen |= {"observed_replicas": replicas, "restarts": row.restarts + ended}
     if row.state == RevisionState.LIVE:
         seen |= _told(servers.problem if servers else None)
     return seen
+
+
+def _ends(before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many servers that were ready have ended since: their process is another's."""
+    processes = {r["index"]: r["pid"] for r in now}
+    ready = (r for r in before if r["state"] == ReplicaState.READY)
+    return sum(r["index"] in processes and processes[r["index"]] != r["pid"] for r in ready)
 
 
 def _replica(replica: Replica) -> dict[str, Any]:
@@ -379,7 +425,9 @@ class Watch:
 
 def _remembered() -> Sequence[Mapping[str, Any]]:
     return list(
-        Revision.objects.filter(ended_at=None, state=RevisionState.LIVE).values(
+        Revision.objects.filter(
+            ended_at=None, state__in=[RevisionState.LIVE, RevisionState.SHIFTING]
+        ).values(
             "public_id",
             "number",
             "observed_weight",

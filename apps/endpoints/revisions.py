@@ -15,6 +15,7 @@ from apps.builds.domain.variants import VariantState
 from apps.endpoints.domain import choice, runtimes
 from apps.endpoints.domain.decide import ON_ITS_WAY
 from apps.endpoints.domain.states import REVISION, RevisionMove, RevisionState
+from apps.endpoints.domain.values import ReplicaState
 from apps.endpoints.models import Endpoint, Revision
 from apps.environments import selectors as environments
 from apps.environments.models import Environment
@@ -79,7 +80,8 @@ def add(
     """Have a version answer at its model's endpoint in an environment.
 
     A new revision is brought up beside the one that is live, which answers until the new one
-    does. Asking again for what runs, or is on its way, changes nothing.
+    does; one that was live before and is still warm is taken back as it is. Asking again for
+    what runs, or is on its way, changes nothing.
 
     Args:
         actor: Who asks; the caller has checked that they may.
@@ -114,7 +116,7 @@ def add(
     if known is not None and wanted.is_as(known):
         return Served(endpoint, known, created=False)
     with commanding(Endpoint, endpoint.pk, now=now) as endpoint:
-        revision = _new_revision(endpoint, wanted, actor)
+        revision = _revived(endpoint, wanted) or _new_revision(endpoint, wanted, actor)
         endpoint.generation += 1
         endpoint.retired_at = None
         audit.record(
@@ -213,10 +215,31 @@ def check_replicas(replicas: int, environment: Environment) -> None:
         )
 
 
-def _new_revision(endpoint: Endpoint, wanted: _Wanted, actor: Actor) -> Revision:
+def _revived(endpoint: Endpoint, wanted: _Wanted) -> Revision | None:
+    """Take back a revision that just this once was, where its servers are still warm.
+
+    It has passed every check, and its processes have not changed since: going back to it is a
+    change of route, and nothing starts.
+    """
+    warm = endpoint.revisions.filter(state=RevisionState.DRAINING, live_at__isnull=False)
+    for revision in warm.order_by("-number"):
+        ready = [r for r in revision.observed_replicas if r["state"] == ReplicaState.READY]
+        same = wanted.is_as(revision) and wanted.replicas == revision.replicas
+        if same and len(ready) == revision.replicas:
+            _clear_the_way(endpoint)
+            move(revision, RevisionMove.REVIVE)
+            return revision
+    return None
+
+
+def _clear_the_way(endpoint: Endpoint) -> None:
     coming = endpoint.revisions.filter(state__in=ON_ITS_WAY).first()
     if coming is not None:
         _make_way(endpoint, coming)
+
+
+def _new_revision(endpoint: Endpoint, wanted: _Wanted, actor: Actor) -> Revision:
+    _clear_the_way(endpoint)
     newest = endpoint.revisions.order_by("-number").values_list("number", flat=True).first()
     return Revision.objects.create(
         endpoint=endpoint,
@@ -245,8 +268,8 @@ def _make_way(endpoint: Endpoint, coming: Revision) -> None:
 
 def current(endpoint: Endpoint) -> Revision | None:
     """Return the revision on its way, or else the live one."""
-    active = endpoint.revisions.filter(state__in=[*ON_ITS_WAY, RevisionState.LIVE])
-    return active.order_by("-number").first()
+    coming = endpoint.revisions.filter(state__in=ON_ITS_WAY).first()
+    return coming or endpoint.revisions.filter(state=RevisionState.LIVE).first()
 
 
 def move(revision: Revision, move: RevisionMove) -> None:

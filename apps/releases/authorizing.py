@@ -55,7 +55,7 @@ def start_rollout(standing: Standing, *, actor: Actor) -> Rollout:
     plan = rollouts.Plan(
         version=row.version, variant=standing.variant, environment=row.environment,
         runtime=row.runtime, replicas=row.replicas, configuration=row.configuration,
-        strategy=row.strategy,
+        strategy=row.strategy, release_number=row.number,
     )  # fmt: skip
     return rollouts.start(
         authorization=authorize(standing), plan=plan, actor=actor, reason=f"R-{row.number}"

@@ -25,6 +25,7 @@ from apps.releases.domain.states import RELEASE, WAITING, ReleaseMove, ReleaseSt
 from apps.releases.models import Release
 from apps.releases.selectors import WHOLE
 from apps.releases.standing import Standing
+from apps.rollouts import services as rollouts
 from controlplane.db.live import announce
 from controlplane.db.nudge import nudge
 from controlplane.db.reconcile import Claim
@@ -225,6 +226,14 @@ def _start(at: Standing) -> Columns:
     return {"rollout": authorizing.start_rollout(at, actor=ACTOR)}
 
 
+def _make_way(at: Standing) -> Columns:
+    """End the rollout that stands in the way; this one begins once that has gone back."""
+    if at.busy is not None:
+        reason = f"R-{at.row.number} comes after it."
+        rollouts.make_way(actor=ACTOR, rollout=at.busy, reason=reason)
+    return {}
+
+
 def _go_live(at: Standing) -> Columns:
     """Note that it is live, and let the environment's alias follow."""
     row = at.row
@@ -292,6 +301,7 @@ STEPS: dict[Step, Callable[[Standing], Columns]] = {
     Step.BACK_TO_APPROVAL: _ask,
     Step.AUTHORIZE: _authorize,
     Step.START: _start,
+    Step.MAKE_WAY: _make_way,
     Step.GO_LIVE: _go_live,
     Step.ROLLED_BACK: _rolled_back,
     Step.DECLINE: _decline,

@@ -30,6 +30,7 @@ from apps.releases.domain.states import WAITING, ReleaseState
 from apps.releases.models import Release
 from apps.rollouts import selectors as rollouts
 from apps.rollouts.domain.states import RolloutState
+from apps.rollouts.models import Rollout
 from controlplane.kernel import digests
 from controlplane.kernel.errors import Conflict, ControlPlaneError
 
@@ -133,10 +134,24 @@ class Standing:
             same_authorized=bool(digest) and row.digest == digest,
             expired=row.expires_at <= self.now,
             opening=self.opening.open,
-            endpoint_busy=rollouts.active(row.version.model_id, row.environment_id) is not None,
+            endpoint_busy=self.busy is not None,
+            busy_can_end=self.busy is not None and rollouts.can_end(self.busy),
+            replaces=self._replaces(),
             overtaken=overtaken,
             sent_back=sent_back,
         )
+
+    @cached_property
+    def busy(self) -> Rollout | None:
+        """Return the rollout that moves the endpoint's traffic now, if one does."""
+        return rollouts.active(self.row.version.model_id, self.row.environment_id)
+
+    def _replaces(self) -> bool:
+        """Return whether the policy lets it take the place of the older one in the way."""
+        other = self.busy
+        if other is None or self.rules.supersede == "wait":
+            return False
+        return other.release_number is not None and other.release_number < self.row.number
 
     def _content(self) -> dict[str, Mapping[str, Any]]:
         """Return what is shipped, and on what ground.

@@ -1,74 +1,145 @@
-"""One pass over a rollout: read what its candidate came to, and make one move.
+"""One pass over a rollout: look, decide, make one move.
 
-1. Read the candidate; the endpoint's own loop drives it.
-2. `decide` names a move, or none.
-3. Make it, with its ledger entry, if the lease still holds.
+1. Read the rows: the candidate, the stable revision, what the endpoint was asked and is seen to
+   do, what the judge says. Before the start, ask how much room there is.
+2. `decide` names one action, or what is waited for.
+3. Do it in one transaction, if the lease still holds: the move, the endpoint's new intent, the
+   log, the ledger, and the words to whom it concerns.
+
+A pass touches nothing outside the database but the question for room: the endpoint's own loop
+moves traffic, and the analysis's own loop looks at it.
 """
 
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+import structlog
 from django.db import transaction
 
-from apps.audit import services as audit
-from apps.endpoints.domain.states import RevisionState
-from apps.rollouts.domain.decide import decide
-from apps.rollouts.domain.states import ROLLOUT, RolloutMove, RolloutState
+from apps.rollouts import moves, seeing, telling
+from apps.rollouts.domain import decide as d
+from apps.rollouts.domain.states import ROLLOUT, RolloutState
 from apps.rollouts.models import Rollout
-from controlplane.db.live import announce
+from apps.rollouts.ports import Capacity
+from apps.rollouts.seeing import Sight
+from apps.rollouts.telling import Kind
 from controlplane.db.nudge import nudge
 from controlplane.db.reconcile import Claim
 from controlplane.kernel.actor import worker
 from controlplane.kernel.errors import ControlPlaneError
 
+log = structlog.get_logger(__name__)
+
 KIND = "rollout"
 ACTOR = worker("rollouts")
-LOOK_AGAIN = timedelta(seconds=1)
 PARKED = timedelta(seconds=60)
+Columns = dict[str, Any]
 
 
+@dataclass(frozen=True)
 class RolloutReconciler:
-    """Drives one rollout."""
+    """Drives one rollout.
+
+    Attributes:
+        capacity: Knows what is free.
+    """
+
+    capacity: Capacity
 
     def __call__(self, claim: Claim[Rollout], now: datetime) -> None:
         """Run one pass."""
-        row = claim.row
-        candidate = row.candidate
-        state = RolloutState(row.state)
-        move = decide(
-            state, RevisionState(candidate.state), was_live=candidate.live_at is not None
-        )
-        if move is None:
-            ended = state in ROLLOUT.terminal()
-            claim.record(next_at=None if ended else now + LOOK_AGAIN, attempts=0)
-            return
-        _make(claim, move, now)
+        sight = seeing.look(claim.row.pk, self.capacity, now)
+        action = d.decide(sight.position, sight.steps, sight.seen)
+        with transaction.atomic():
+            # The lease first: whoever lost it must not even begin.
+            if not _held(claim):
+                return
+            noticed = _notice(sight)
+            _do(claim, sight, action, noticed)
 
     def park(self, claim: Claim[Rollout], error: ControlPlaneError, now: datetime) -> None:
         """Say what is in the way, and look again later."""
-        claim.record(next_at=now + PARKED, attempts=0, reason=error.sentence)
+        claim.record(next_at=now + PARKED, attempts=0, waits_for=error.sentence)
+        telling.changed(claim.row)
 
 
-def _make(claim: Claim[Rollout], move: RolloutMove, now: datetime) -> None:
-    row = claim.row
-    state = ROLLOUT.after(RolloutState(row.state), move)
-    ended = state in ROLLOUT.terminal()
-    reason = row.candidate.problem if move is RolloutMove.ABORT else ""
-    with transaction.atomic():
-        held = claim.record(
-            next_at=None if ended else now, attempts=0, state=state, state_since=now,
-            ended_at=now if ended else None, reason=reason or row.reason,
+def _held(claim: Claim[Rollout]) -> bool:
+    rows = Rollout.objects.select_for_update(no_key=True)
+    return rows.filter(pk=claim.row.pk, lease_token=claim.token).exists()
+
+
+def _do(claim: Claim[Rollout], sight: Sight, action: d.Action, noticed: Columns) -> None:
+    row, now = sight.row, sight.seen.at
+    match action:
+        case d.Rest():
+            claim.record(next_at=None, attempts=0)
+        case d.Wait(until, why, fit):
+            columns = noticed | {"waits_for": why} | ({"fit": moves.kept_fit(fit)} if fit else {})
+            changed = any(getattr(row, name) != value for name, value in columns.items())
+            claim.record(next_at=until, attempts=0, **columns)
+            if changed:
+                telling.changed(row)
+        case d.Direct():
+            moves.direct(row, step=row.step, state=RolloutState(row.state), now=now)
+            claim.record(next_at=now + d.SOON, attempts=0, **noticed)
+        case _:
+            _move(claim, sight, action, noticed)
+
+
+def _move(claim: Claim[Rollout], sight: Sight, action: d.Action, noticed: Columns) -> None:
+    row, now = sight.row, sight.seen.at
+    columns = noticed | _columns(row, action, now)
+    ended = columns.get("state") in ROLLOUT.terminal()
+    claim.record(next_at=None if ended else now, attempts=0, **columns)
+    telling.changed(row)
+    log.info("rollout.moved", rollout=row.public_id, action=type(action).__name__)
+    if not ended:
+        nudge(KIND, row.pk)
+
+
+def _columns(row: Rollout, action: d.Action, now: datetime) -> Columns:
+    """Make the move, and return the columns that it changes."""
+    match action:
+        case d.Start(fit):
+            return moves.start(row, fit, actor=ACTOR, now=now)
+        case d.Advance(index, reason):
+            return moves.advance(row, index, reason, actor=ACTOR, now=now)
+        case d.Reallocate(split):
+            return moves.reallocate(row, split, actor=ACTOR, now=now)
+        case d.Pause(kind, reason):
+            return moves.pause(row, kind, reason, actor=ACTOR, now=now)
+        case d.Resume(reason):
+            return moves.resume(row, reason, actor=ACTOR, now=now)
+        case _:
+            return _toward_an_end(row, action, now)
+
+
+def _toward_an_end(row: Rollout, action: d.Action, now: datetime) -> Columns:
+    match action:
+        case d.Cancel(reason):
+            return moves.cancel(row, reason, actor=ACTOR, now=now)
+        case d.Promote(reason):
+            return moves.promote(row, reason, actor=ACTOR, now=now)
+        case d.Settle():
+            return moves.settle(row, actor=ACTOR, now=now)
+        case d.Abort(reason):
+            return moves.abort(row, reason, actor=ACTOR, now=now)
+        case d.Restore():
+            return moves.restore(row, actor=ACTOR, now=now)
+        case _:
+            raise AssertionError(f"{action} is no move")
+
+
+def _notice(sight: Sight) -> Columns:
+    """Log what is seen for the first time, and return the columns that remember it."""
+    row, seen = sight.row, sight.seen
+    in_force = seen.in_force == seen.wanted and seen.in_force_since is not None
+    if in_force and row.step_seen_at is None and sight.steps[row.step : row.step + 1]:
+        name = sight.steps[row.step].name
+        telling.log(
+            row, Kind.SEEN, f"Seen in force: “{name}”.", at=seen.at, actor=ACTOR.name,
+            trial=asdict(seen.wanted),
         )  # fmt: skip
-        if not held:
-            return
-        audit.record(
-            actor=ACTOR,
-            verb=f"rollouts.{move}",
-            target=f"rollout/{row.public_id}",
-            subject=f"{row.endpoint.name} in {row.endpoint.environment.slug}",
-            before={"state": row.state},
-            after={"state": str(state)},
-            reason=reason,
-        )
-        announce(f"rollout/{row.public_id}")
-        if not ended:
-            nudge(KIND, row.pk)
+        return {"step_seen_at": seen.in_force_since}
+    return {}

@@ -6,11 +6,14 @@ is live is compared with what is asked for, for ever.
 
 A new revision goes through capacity, processes ready, warm, golden requests answered by its own
 digest, weight. Until it has weight, whatever happens to it leaves the live one untouched.
+
+A rollout says by a trial how much weight, and when that may become the whole; without one a new
+revision climbs by itself.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from apps.endpoints.domain.states import RevisionMove, RevisionState
 from apps.endpoints.domain.values import (
@@ -23,11 +26,12 @@ from apps.endpoints.domain.values import (
     Servers,
     ServerSpec,
     Share,
+    Trial,
 )
 
 STEPS = (10, WHOLE)  # percent of requests, rung by rung; each is seen in place before the next
 HOLD = timedelta(seconds=1)  # for how long a weight must be seen in place
-KEEP_ALIVE = timedelta(seconds=60)  # for how long the last revision stays warm
+KEEP_ALIVE = timedelta(seconds=60)  # for how long the last revision stays warm, if nobody says
 GRACE = timedelta(seconds=2)  # between the last request that may arrive and the stop
 TRY_AGAIN = 30.0  # seconds after a live server gave up before it is started again
 PATIENCE = 2.0  # times a runtime's own limit, for all replicas to be ready
@@ -54,6 +58,8 @@ class EndpointFacts:
         seen: What the proxy does.
         servers: By revision public id, what is there of each.
         free_memory_mb: What new servers may take.
+        trial: How a rollout wants requests split; None when there is none.
+        keep_warm: For how long the last revision that was live stays warm.
     """
 
     at: datetime
@@ -63,6 +69,8 @@ class EndpointFacts:
     seen: RouteSeen
     servers: Mapping[str, Servers]
     free_memory_mb: int
+    trial: Trial | None = None
+    keep_warm: timedelta = KEEP_ALIVE
 
     def the(self, *states: RevisionState) -> RevisionFacts | None:
         """Return the newest revision in one of `states`."""
@@ -177,7 +185,56 @@ def wanted_route(facts: EndpointFacts) -> Route | None:
         return None
     weights = {} if facts.retired else _weights(facts)
     shares = tuple(Share(r.number, weights.get(r.number, 0), _ports(facts, r)) for r in held)
-    return replace(facts.route, shares=shares, unavailable=_why_nobody(facts))
+    route = replace(facts.route, shares=shares, unavailable=_why_nobody(facts))
+    return route if facts.retired else _on_trial(route, facts)
+
+
+def trial_in_force(facts: EndpointFacts) -> Trial | None:
+    """Return what the proxy is seen to do with the candidate, beside what cannot be seen there.
+
+    Returns:
+        None when there is no trial, or the proxy does nothing with the candidate.
+    """
+    trial, route = _trial(facts), facts.seen.route
+    if trial is None or route is None or route.candidate != trial.candidate:
+        return None
+    return replace(
+        trial,
+        weight=route.weight_of(trial.candidate),
+        mirror=route.mirror,
+        preview=route.preview,
+        sticky=route.sticky,
+        segments=route.segments,
+    )
+
+
+def _on_trial(route: Route, facts: EndpointFacts) -> Route:
+    """Add what the proxy does with the candidate, besides giving it weight."""
+    trial, candidate = _trial(facts), facts.the(S.SHIFTING)
+    if trial is None or candidate is None or not _ports(facts, candidate):
+        return route
+    return replace(
+        route,
+        candidate=trial.candidate,
+        mirror=trial.mirror,
+        preview=trial.preview,
+        sticky=trial.sticky,
+        segments=trial.segments,
+    )
+
+
+def _trial(facts: EndpointFacts) -> Trial | None:
+    """Return the trial, if it is about what is on its way."""
+    candidate = facts.the(*ON_ITS_WAY)
+    wanted = facts.trial
+    about = wanted is not None and candidate is not None and wanted.candidate == candidate.number
+    return wanted if about else None
+
+
+def _makes_room(facts: EndpointFacts) -> bool:
+    """Return whether the live revision's servers go before the candidate's come."""
+    trial = _trial(facts)
+    return trial is not None and trial.alone and not trial.waits
 
 
 def _mend_route(facts: EndpointFacts) -> Action | None:
@@ -202,12 +259,21 @@ def _in_route(facts: EndpointFacts, revision: RevisionFacts) -> bool:
 
 def _weights(facts: EndpointFacts) -> dict[int, int]:
     live, candidate = facts.the(S.LIVE), facts.the(S.SHIFTING)
+    if _makes_room(facts):
+        live = None
     stable = live if live and _ports(facts, live) else None
     if candidate is None or not _ports(facts, candidate):
         return {stable.number: WHOLE} if stable else {}
+    trial = _trial(facts)
+    if trial is not None and live is not None:
+        # Never more than was asked for, even while none of the live one's servers answers.
+        return _split(candidate, live, trial.weight) if stable or trial.weight else {}
     if stable is None:
         return {candidate.number: WHOLE}
-    weight = _next_weight(facts, candidate)
+    return _split(candidate, stable, _next_weight(facts, candidate))
+
+
+def _split(candidate: RevisionFacts, stable: RevisionFacts, weight: int) -> dict[int, int]:
     return {candidate.number: weight, stable.number: WHOLE - weight}
 
 
@@ -239,6 +305,8 @@ def _ports(facts: EndpointFacts, revision: RevisionFacts) -> tuple[int, ...]:
 def _why_nobody(facts: EndpointFacts) -> str:
     if facts.retired:
         return "This endpoint has been retired."
+    if _makes_room(facts):
+        return "This endpoint's revision is being replaced. Try again in a few seconds."
     if facts.the(S.LIVE):
         return "None of this endpoint's model servers is ready. They are being started again."
     return "This endpoint has no revision that is ready yet. Try again in a few seconds."
@@ -260,9 +328,11 @@ def _drained(facts: EndpointFacts, revision: RevisionFacts) -> bool:
     """Return whether the servers may go: kept warm long enough, with no request on its way."""
     if not revision.was_live and revision.weight_since is None:
         return True  # no request ever reached it
-    wait = KEEP_ALIVE if revision.was_live and not facts.retired else GRACE
+    last = facts.the(S.DRAINING)
+    stays = revision.was_live and not facts.retired and (last is None or last is revision)
+    wait = facts.keep_warm if stays else GRACE
     last_change = max(revision.state_since, revision.weight_since or revision.state_since)
-    return facts.at - last_change >= wait
+    return facts.at - last_change >= max(wait, GRACE)
 
 
 def _keep_live(facts: EndpointFacts) -> Action | None:
@@ -270,11 +340,20 @@ def _keep_live(facts: EndpointFacts) -> Action | None:
     if live is None:
         return None
     servers = facts.servers.get(live.spec.revision)
+    if _makes_room(facts):
+        return _make_room(facts, live) if servers else None
     if servers is None or _differs(servers, live.spec):
         return StartServers(live.spec)
     gave_up_at = [r.since for r in servers.replicas if r.state is ReplicaState.FAILED]
     rested = bool(gave_up_at) and facts.at.timestamp() - max(gave_up_at) >= TRY_AGAIN
     return StartServers(live.spec) if rested else None
+
+
+def _make_room(facts: EndpointFacts, live: RevisionFacts) -> Action:
+    """Stop the live revision's servers, once no request can be on its way to them."""
+    since = live.weight_since or live.state_since
+    quiet = live.weight == 0 and facts.at - since >= GRACE
+    return StopServers(live.spec.revision) if quiet else Wait(MOVING)
 
 
 def _differs(servers: Servers, spec: ServerSpec) -> bool:
@@ -288,7 +367,8 @@ def _go_on(facts: EndpointFacts) -> Action | None:
     if candidate is None:
         return None
     if candidate.state == S.PENDING:
-        return _begin(facts, candidate)
+        trial = _trial(facts)
+        return Wait(WAITING) if trial and trial.waits else _begin(facts, candidate)
     servers = facts.servers.get(candidate.spec.revision)
     if problem := _failure(facts, candidate, servers):
         return Move(candidate.spec.revision, RevisionMove.FAIL, problem)
@@ -328,7 +408,12 @@ def _failure(
                 "Look into the server's log.",
             )
     limit = timedelta(seconds=candidate.seconds_to_start * PATIENCE)
-    late = facts.at - candidate.state_since > limit
+    begun = candidate.state_since
+    if candidate.state == S.SHIFTING and servers is not None:
+        # It was ready once: what counts is how long its servers have been coming back.
+        unready = [r.since for r in servers.replicas if r.state is not ReplicaState.READY]
+        begun = datetime.fromtimestamp(min(unready), UTC) if any(unready) else facts.at
+    late = facts.at - begun > limit
     if late and not (servers and _all_ready(servers, candidate.spec)):
         return (servers and servers.problem) or Problem(
             "server.slow",
@@ -381,7 +466,9 @@ def _verify(candidate: RevisionFacts) -> Action:
 
 
 def _shift(facts: EndpointFacts, candidate: RevisionFacts) -> Action:
-    live = facts.the(S.LIVE)
+    live, trial = facts.the(S.LIVE), _trial(facts)
+    if trial is not None and not trial.settle:
+        return Wait(STEADY)  # the rollout says when; the watch sees what changes meanwhile
     whole = _seen_weight(facts, candidate) == WHOLE
     # The very first revision takes nothing from anybody: there is nothing to hold for.
     if whole and (live is None or _held(facts, candidate, WHOLE)):

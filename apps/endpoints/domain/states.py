@@ -27,6 +27,7 @@ class RevisionMove(StrEnum):
     VERIFY = "verify"
     SHIFT = "shift"
     SETTLE = "settle"
+    REVIVE = "revive"
     DRAIN = "drain"
     RETIRE = "retire"
     FAIL = "fail"
@@ -43,6 +44,7 @@ REVISION = StateMachine(
         M.VERIFY: (from_any([S.WARMING]), S.VERIFYING),
         M.SHIFT: (from_any([S.VERIFYING]), S.SHIFTING),
         M.SETTLE: (from_any([S.SHIFTING]), S.LIVE),
+        M.REVIVE: (from_any([S.DRAINING]), S.SHIFTING),  # still warm: back by a route alone
         M.DRAIN: (
             from_any([S.PENDING, S.STARTING, S.WARMING, S.VERIFYING, S.SHIFTING, S.LIVE]),
             S.DRAINING,

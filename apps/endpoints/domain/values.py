@@ -185,6 +185,7 @@ class Trial:
         sticky: What keeps a caller on one side; None lets chance decide for each request.
         segments: Those that are split otherwise than the rest.
         alone: Whether the live revision's servers stop to make room for it, with an outage.
+        waits: Whether nothing of it is to be started yet.
         settle: Whether it becomes the live one once it is seen to answer everything.
     """
 
@@ -195,6 +196,7 @@ class Trial:
     sticky: Sticky | None = None
     segments: tuple[Segment, ...] = ()
     alone: bool = False
+    waits: bool = False
     settle: bool = False
 
 

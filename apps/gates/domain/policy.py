@@ -14,7 +14,9 @@ from controlplane.kernel.actor import Role
 from controlplane.kernel.errors import Invalid
 
 OWNER = "owner"  # in a seat: the team that owns the model
-STRATEGIES = ("all_at_once",)
+STRATEGIES = (
+    "canary", "linear", "blue_green", "shadow", "ab", "bandit", "all_at_once", "recreate",
+)  # fmt: skip
 SUPERSEDE = ("replace", "wait")  # what a newer release does to one that is under way
 JUDGES = (Role.REVIEWER, Role.OPERATOR, Role.ADMIN)  # whose yes may fill a seat
 LARGEST_SCORE = 7.0  # each section of the ML Test Score has seven tests

@@ -53,6 +53,8 @@ KINDS: dict[str, Kind] = {
         Kind("release.authorized", "A release may ship", Way.DIGEST),
         Kind("release.live", "A release is live", Way.DIGEST),
         Kind("release.failed", "A release did not go live", Way.MAIL),
+        Kind("rollout.paused", "A rollout waits for a person", Way.MAIL),
+        Kind("rollout.aborted", "A rollout went back", Way.MAIL),
         Kind("release.emergency", "Somebody shipped without approval", Way.MAIL),
         Kind("release.review_due", "An emergency waits for its review", Way.MAIL),
         Kind("waiver.expiring", "A waiver is about to end", Way.MAIL),

@@ -60,6 +60,8 @@ class Facts:
         sent_back: Whether that newer one goes back to what ran before this one.
         opening: Whether the environment accepts a rollout now: no freeze, inside a window.
         endpoint_busy: Whether another rollout moves the endpoint's traffic.
+        busy_can_end: Whether that one can still be sent back.
+        replaces: Whether the policy lets this release take that one's place.
         rollout: Of this release; None before it.
     """
 
@@ -76,6 +78,8 @@ class Facts:
     sent_back: bool = False
     opening: bool = True
     endpoint_busy: bool = False
+    busy_can_end: bool = False
+    replaces: bool = False
     rollout: RolloutState | None = None
 
 
@@ -89,6 +93,7 @@ class Step(Enum):
     ASK = "ask"
     VOID = "void"  # end the request: what it is about has changed
     START = "start"
+    MAKE_WAY = "make_way"  # end the rollout that stands in the way
     WAIT_FOR_BUILD = "wait_for_build"
     AUTHORIZE = "authorize"
     BACK_TO_CHECKS = "back_to_checks"
@@ -179,8 +184,10 @@ def _past_the_gates(facts: Facts) -> Step:
         return Step.AUTHORIZE
     if not facts.same_authorized:
         return Step.BACK_TO_CHECKS
-    # A freeze holds neither back: it is there to keep what runs well, and this does not.
-    return Step.WAIT if facts.endpoint_busy else Step.START
+    # A freeze holds neither back, nor does a rollout: what runs does not run well.
+    if not facts.endpoint_busy:
+        return Step.START
+    return Step.MAKE_WAY if facts.busy_can_end else Step.WAIT
 
 
 def _governed(facts: Facts) -> Step:
@@ -221,8 +228,10 @@ def _authorized(facts: Facts) -> Step:
         return Step.BACK_TO_CHECKS
     if not _permitted(facts):
         return Step.BACK_TO_APPROVAL if facts.request in ASKED else Step.BACK_TO_CHECKS
-    if not facts.opening or facts.endpoint_busy:
+    if not facts.opening:
         return Step.WAIT
+    if facts.endpoint_busy:
+        return Step.MAKE_WAY if facts.busy_can_end and facts.replaces else Step.WAIT
     return Step.START
 
 

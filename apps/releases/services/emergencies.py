@@ -9,6 +9,7 @@ from apps.registry import selectors as registry
 from apps.releases import selectors, standing, telling
 from apps.releases.models import Release
 from apps.releases.services import common
+from apps.rollouts.domain import document, strategy
 from controlplane.db.reconcile import commanding
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
@@ -113,7 +114,8 @@ def roll_back(
         actor, target.version, where, returns_to=target,
         summary=reason.strip()[: common.LONGEST_TEXT],
         variant=target.variant, variant_kind=target.variant_kind, runtime=target.runtime,
-        replicas=target.replicas, configuration=target.configuration, strategy=target.strategy,
+        replicas=target.replicas, configuration=target.configuration,
+        strategy=document.as_document(strategy.DEFAULT),  # what ran before proves nothing anew
     )  # fmt: skip
     common.tell(
         actor, "roll_back", made, after={"returns_to": f"R-{target.number}"}, reason=reason

@@ -22,7 +22,8 @@ from apps.releases import selectors, standing
 from apps.releases.domain.states import ReleaseMove, ReleaseState
 from apps.releases.models import Release
 from apps.releases.services import common
-from apps.rollouts.domain import strategy as strategies
+from apps.rollouts import selectors as rollouts
+from apps.rollouts.domain import document
 from controlplane.db.reconcile import commanding
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
@@ -207,8 +208,23 @@ def _wanted(
         "runtime": runtime,
         "replicas": count,
         "configuration": dict(configuration or {}),
-        "strategy": strategies.parse(strategy).as_document(),
+        "strategy": _strategy(where, strategy),
     }
+
+
+def _strategy(where: Environment, told: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the strategy's whole document: as told, by a template's name, or the usual one.
+
+    Raises:
+        Invalid: It makes no sense.
+        Missing: The environment has no such template.
+    """
+    if told and set(told) == {"template"}:
+        told = rollouts.template(where, str(told["template"])).document
+    elif not told:
+        usual = rollouts.default_template(where)
+        told = usual.document if usual else None
+    return document.as_document(document.parse(told))
 
 
 def _check_replicas(count: int, where: Environment) -> None:

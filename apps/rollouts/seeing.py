@@ -1,0 +1,161 @@
+"""How a rollout stands: everything its next move depends on, read at one moment.
+
+Nothing here writes.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from apps.analysis import selectors as analyses
+from apps.analysis.domain.ending import Standing
+from apps.endpoints.domain import runtimes, sizes, trials
+from apps.endpoints.domain.states import RevisionState
+from apps.endpoints.domain.values import WHOLE
+from apps.endpoints.models import Revision
+from apps.rollouts import learning, planning
+from apps.rollouts.domain import decide as d
+from apps.rollouts.domain.preflight import Fit, Fitting, Needs, Room, fit
+from apps.rollouts.domain.states import RolloutState
+from apps.rollouts.domain.steps import Step
+from apps.rollouts.domain.strategy import StrategyKind
+from apps.rollouts.models import Rollout
+from apps.rollouts.planning import Planned
+from apps.rollouts.ports import Capacity, Free
+
+WHOLE_ROW = (
+    "endpoint__environment",
+    "endpoint__model__team",
+    "candidate__version",
+    "candidate__variant",
+    "stable__version",
+    "stable__variant",
+)
+STARTS_LOOKED_AT = 5
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One rollout at one moment."""
+
+    row: Rollout
+    position: d.Position
+    steps: tuple[Step, ...]
+    seen: d.Seen
+
+
+def look(pk: int, capacity: Capacity, now: datetime) -> Sight:
+    """Read everything about a rollout.
+
+    Raises:
+        Transient: Nobody could say how much room there is.
+    """
+    row = Rollout.objects.select_related(*WHOLE_ROW).get(pk=pk)
+    plan = planning.of(row)
+    position = d.Position(
+        state=RolloutState(row.state),
+        index=row.step,
+        pause=d.PauseKind(row.pause) if row.pause else None,
+        accepted=row.accepted,
+        step_seen_at=row.step_seen_at,
+        on_deadline=plan.strategy.on_deadline,
+    )
+    return Sight(row, position, plan.steps, _seen(row, plan, capacity, now))
+
+
+def _seen(row: Rollout, plan: Planned, capacity: Capacity, now: datetime) -> d.Seen:
+    candidate, endpoint = row.candidate, row.endpoint
+    judged = _judged(row, now)
+    trying = learning.look(row, plan, now)
+    pending = row.state == RolloutState.PENDING
+    return d.Seen(
+        at=now,
+        candidate=RevisionState(candidate.state),
+        wanted=planning.wanted(row),
+        problem=candidate.problem,
+        arrived=_arrived(row),
+        asked=trials.from_json(endpoint.trial),
+        in_force=trials.from_json(endpoint.trial_seen),
+        in_force_since=endpoint.trial_seen_since,
+        restored=_restored(row),
+        answer=judged.answer if judged else None,
+        why=judged.sentence if judged else "",
+        limit=_limit(row, plan, judged),
+        broken=judged.problem if judged else "",
+        outcome=trying.outcome,
+        outcome_why=trying.why,
+        allocation=trying.allocation,
+        fit=preflight(row, capacity.free(endpoint.environment.slug)) if pending else None,
+    )
+
+
+def _judged(row: Rollout, now: datetime) -> Standing | None:
+    if not planning.is_judged(row) or row.state == RolloutState.PENDING:
+        return None
+    run = analyses.of(planning.subject(row))
+    return analyses.standing(run, now) if run is not None else None
+
+
+def _arrived(row: Rollout) -> bool:
+    """Return whether the candidate is live, or became so since the rollout began."""
+    since = row.candidate.live_at
+    return row.candidate.state == RevisionState.LIVE or (
+        since is not None and since >= row.created_at
+    )
+
+
+def _restored(row: Rollout) -> bool:
+    """Return whether requests go where they went before; a stable one that left cannot get any."""
+    gone = row.candidate.observed_weight == 0
+    stable = row.stable
+    if stable is None or stable.state != RevisionState.LIVE:
+        return gone
+    return gone and stable.observed_weight == WHOLE
+
+
+def _limit(row: Rollout, plan: Planned, judged: Standing | None) -> str:
+    if judged and judged.limit_hit:
+        return judged.limit_hit
+    ends, most = row.candidate.restarts, plan.strategy.limits.restarts
+    if ends >= most:
+        times = "once" if ends == 1 else f"{ends} times"
+        return f"The canary's servers have ended {times}, and {most} ends it."
+    return ""
+
+
+def preflight(row: Rollout, free: Free) -> Fit:
+    """Return whether the candidate fits beside what is live."""
+    if row.candidate.state == RevisionState.SHIFTING:
+        return Fit(Fitting.FITS, "Its servers are still warm: nothing has to start.")
+    quota = row.endpoint.environment.max_replicas
+    return fit(
+        needs_of(row.candidate),
+        needs_of(row.stable) if row.stable else None,
+        Room(free.memory_mb, free.gpus, quota),
+        recreate=planning.of(row).strategy.kind is StrategyKind.RECREATE,
+        start=usual_start(row.candidate),
+    )
+
+
+def needs_of(revision: Revision) -> Needs:
+    """Return what all replicas of a revision take."""
+    variant = revision.variant
+    each = sizes.memory_mb(model_bytes=variant.size, measured_mb=variant.memory_mb)
+    gpus = int(revision.configuration.get("gpus", 0))
+    return Needs(revision.replicas, each * revision.replicas, gpus * revision.replicas)
+
+
+def usual_start(revision: Revision) -> timedelta:
+    """Return how long a revision like this took to answer, lately, or may take."""
+    rows = Revision.objects.filter(
+        endpoint=revision.endpoint_id, runtime=revision.runtime, ready_at__isnull=False
+    ).exclude(started_at=None)
+    took = [
+        ready - started
+        for started, ready in rows.order_by("-number").values_list("started_at", "ready_at")[
+            :STARTS_LOOKED_AT
+        ]
+    ]
+    if took:
+        return timedelta(seconds=median(t.total_seconds() for t in took))
+    return runtimes.runtime(revision.runtime).start_within
