@@ -1,16 +1,19 @@
 """The protocol over HTTP, as a bare ASGI application: no framework, so nearly no overhead."""
 
+import secrets
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 
-from workers.runtimes.oip import protocol
+from workers.runtimes.oip import kept, protocol
 from workers.runtimes.oip.batching import Batcher
+from workers.runtimes.oip.kept import Kept, Note
 from workers.runtimes.oip.metrics import CONTENT_TYPE, Metrics
 from workers.runtimes.oip.model import Model
 from workers.runtimes.oip.protocol import Refused
@@ -24,6 +27,7 @@ JSON = (b"content-type", b"application/json")
 OCTETS = (b"content-type", b"application/octet-stream")
 CLOSE = (b"connection", b"close")
 HEADER_LENGTH = b"inference-header-content-length"
+KEPT_ANSWERS = "/modelyard/answers"  # for the control plane; the proxy shows it to nobody
 SERVER = {"name": "modelyard", "version": "1", "extensions": ["binary_tensor_data"]}
 
 
@@ -53,6 +57,7 @@ class App:
         batcher: None until the model is warm: this is what readiness means.
         draining: Once true, the server is not ready, asks its callers to connect elsewhere, and
             still answers whatever reaches it.
+        kept: The answers to marked requests.
     """
 
     def __init__(self, identity: Identity, *, max_body: int) -> None:
@@ -62,6 +67,7 @@ class App:
         self.batcher: Batcher | None = None
         self.draining = False
         self.metrics = Metrics({"model": identity.name, "revision": str(identity.revision)})
+        self.kept = Kept(run=secrets.token_hex(8))
         self._infer_paths, self._reads = self._routes()
 
     @property
@@ -89,6 +95,8 @@ class App:
         path = scope["path"].rstrip("/") or "/"
         if path in self._infer_paths and scope["method"] == "POST":
             reply = await self._answer_inference(scope, receive)
+        elif path == KEPT_ANSWERS and scope["method"] == "GET":
+            reply = self._kept_answers(scope["query_string"])
         else:
             reply = self._answer_read(path, scope["method"])
         if self.draining:
@@ -103,8 +111,9 @@ class App:
     async def _answer_inference(self, scope: Scope, receive: Receive) -> Reply:
         started = perf_counter()
         self.metrics.in_flight += 1
+        note = kept.note(scope["headers"]) if kept.MARK in scope["headers"] else None
         try:
-            reply = await self._infer(scope, receive)
+            reply = await self._infer(scope, receive, note)
         except Refused as refused:
             reply = _error(refused.status, refused.sentence)
             if refused.status == 413:
@@ -114,14 +123,25 @@ class App:
             reply = _error(500, f"The model failed: {type(error).__name__}: {error}")
         finally:
             self.metrics.in_flight -= 1
-        self.metrics.observe_request(reply.status, perf_counter() - started)
+        seconds = perf_counter() - started
+        self.metrics.observe_request(reply.status, seconds)
+        if note is not None:
+            self._keep(note, reply.status, seconds)
         return reply
 
-    async def _infer(self, scope: Scope, receive: Receive) -> Reply:
+    def _keep(self, note: Note, status: int, seconds: float) -> None:
+        try:
+            self.kept.add(note, status=status, seconds=seconds, at=time())
+        except Exception:  # a comparison never costs a caller the answer
+            traceback.print_exc(file=sys.stderr)
+
+    async def _infer(self, scope: Scope, receive: Receive, note: Note | None) -> Reply:
         if self.model is None or self.batcher is None:
             raise Refused("The model is still being loaded; try again soon.", status=503)
         header_length = _header_length(scope["headers"])
         body = await _read_body(receive, self.max_body)
+        if note is not None:
+            note.body = kept.digest(body)
         request = protocol.read_request(
             body,
             inputs=self.model.inputs,
@@ -129,6 +149,8 @@ class App:
             header_length=header_length,
         )
         outputs = await self.batcher.submit(request.inputs)
+        if note is not None:
+            note.outputs = {name: outputs[name] for name, _ in request.wanted}
         content, head = protocol.write_response(
             outputs,
             request=request,
@@ -177,6 +199,17 @@ class App:
             },
         }
         return _json(200, document)
+
+    def _kept_answers(self, query: bytes) -> Reply:
+        asked = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
+        try:
+            after, limit = int(asked.get("after", 0)), int(asked.get("limit", kept.PAGE))
+        except ValueError:
+            return _error(400, "“after” and “limit” are whole numbers.")
+        if after < 0 or limit < 1:
+            return _error(400, "“after” is at least 0, and “limit” at least 1.")
+        page = self.kept.page(after=after, limit=limit)
+        return _json(200, page)
 
     def _metrics(self) -> Reply:
         depth = self.batcher.depth if self.batcher else 0

@@ -150,10 +150,17 @@ def to_json(array: Array, name: str) -> Any:
     """Return the elements of `array`, flat and row by row, as orjson can write them."""
     flat = np.ascontiguousarray(array).reshape(-1)
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-        return [v if math.isfinite(v) else _spell(v) for v in flat.tolist()]
+        return [v if math.isfinite(v) else spell(v) for v in flat.tolist()]
     if flat.dtype in _NAMES and flat.dtype != np.object_:
         return flat
     return [_text(value, name) for value in flat.tolist()]
+
+
+def spell(value: float) -> str:
+    """Return how a number that is not finite stands in JSON."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def to_bytes(array: Array) -> bytes:
@@ -396,12 +403,6 @@ def _flag(document: dict[str, Any], name: str, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise Refused(f"The parameter “{name}” is {value!r}; it must be true or false.")
     return value
-
-
-def _spell(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _text(value: Any, name: str) -> str:
