@@ -145,6 +145,8 @@ SERVING_URL = ENV.serving_url
 SMTP_URL = ENV.smtp_url
 MAIL_FROM = ENV.mail_from
 NOTIFY_PRIVATE = ENV.notify_private
+PROMETHEUS_URL = ENV.prometheus_url
+METRIC_JOBS = ENV.metric_jobs
 # Signs the keys of endpoints; the proxy knows its public half: docs/decisions/0009.
 ENDPOINT_KEYS = ENV.home / "secrets" / "endpoint-keys"
 # Signs the ledger's checkpoints and exports, which lie in the folder for copying: docs/ledger.md.

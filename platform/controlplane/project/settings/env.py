@@ -28,7 +28,7 @@ KNOWN = {
     "MODELYARD_SUPERVISOR", "MODELYARD_ENVOY_ADMIN", "MODELYARD_SERVING_URL",
     "MODELYARD_AUTO_BUILD", "MODELYARD_TRITON", "MODELYARD_PART", "MODELYARD_GROUP",
     "MODELYARD_KEY", "MODELYARD_VERSION", "MODELYARD_MAIL_FROM", "MODELYARD_NOTIFY_PRIVATE",
-    "MODELYARD_AUDIT_DAYS",
+    "MODELYARD_AUDIT_DAYS", "MODELYARD_PROMETHEUS_URL", "MODELYARD_METRIC_JOBS",
 }  # fmt: skip
 BROKERS = ("redis", "rediss", "redis+socket", "memory")
 DATABASE_OPTIONS = {
@@ -36,7 +36,10 @@ DATABASE_OPTIONS = {
 }  # fmt: skip
 LEAST_SECRET = 50  # characters
 LEAST_AUDIT_DAYS = 183  # six months: EU AI Act, Articles 19 and 26; a trigger holds it too
-FROM_FILES = ("MODELYARD_SECRET_KEY", "DATABASE_URL", "BROKER_URL", "MLFLOW_URL", "S3", "SMTP_URL")
+FROM_FILES = (
+    "MODELYARD_SECRET_KEY", "DATABASE_URL", "BROKER_URL", "MLFLOW_URL", "S3", "SMTP_URL",
+    "MODELYARD_PROMETHEUS_URL",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,10 @@ class Env:
         replica_price: What one replica costs an hour, and its currency; None when nobody says.
         smtp_url: The server that takes our mail, "smtp://NAME:PASSWORD@HOST:PORT"; "" for none.
         mail_from: Whom our mail is from.
-        notify_private: Whether messages may go to addresses of the own machine and network.
+        notify_private: Whether messages may go to addresses of the own machine and network, and
+            metrics be asked of them.
+        prometheus_url: Where metrics of rollouts are asked for; "" when there is none.
+        metric_jobs: The folder of programs that print a metric; "" when there is none.
     """
 
     home: Path
@@ -88,6 +94,8 @@ class Env:
     smtp_url: str
     mail_from: str
     notify_private: bool
+    prometheus_url: str
+    metric_jobs: str
 
 
 def read(environ: Mapping[str, str]) -> Env:
@@ -127,6 +135,8 @@ def read(environ: Mapping[str, str]) -> Env:
         smtp_url=_smtp(values),
         mail_from=_mail_from(values),
         notify_private=_one_of(values, "MODELYARD_NOTIFY_PRIVATE", ("off", "on")) == "on",
+        prometheus_url=_address(values, "MODELYARD_PROMETHEUS_URL", ("http", "https")),
+        metric_jobs=_folder(values, "MODELYARD_METRIC_JOBS"),
     )
 
 
@@ -203,6 +213,14 @@ def _address(values: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> 
         wanted = " or ".join(f"{scheme}://" for scheme in schemes)
         raise BadSetting(f"{name} must begin with {wanted}.")
     return value
+
+
+def _folder(values: Mapping[str, str], name: str) -> str:
+    """Return a folder that is there, with its links followed; "" when none is named."""
+    value = values.get(name, "")
+    if value and not Path(value).is_dir():
+        raise BadSetting(f"{name}={value} is not a folder.")
+    return str(Path(value).resolve()) if value else ""
 
 
 def _smtp(values: Mapping[str, str]) -> str:
