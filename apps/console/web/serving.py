@@ -16,13 +16,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from apps.accounts.domain import access
 from apps.console import standing
-from apps.console.domain import traffic as charts
 from apps.endpoints import selectors, services, trial
 from apps.endpoints.domain.summary import EndpointState
 from apps.endpoints.domain.values import ReplicaState
 from apps.endpoints.models import Endpoint, Revision
 from apps.environments import selectors as environments
 from apps.monitoring import selectors as monitoring
+from apps.monitoring.domain import charts
 from controlplane.http.htmx import page
 from controlplane.http.pagination import cut
 from controlplane.http.permissions import actor_of, signed_in

@@ -59,10 +59,10 @@ def errors(series: Sequence[Series], step: timedelta) -> dict[str, Any]:
     return _figure(lines, series, step, silent=_silent(series, "errors"), floor=1.0, suffix=" %")
 
 
-def latency(series: Sequence[Series], step: timedelta) -> dict[str, Any]:
-    """Return p95 by revision, and p50 and p99 of the newest."""
+def latency(series: Sequence[Series], step: timedelta, *, spread: bool = True) -> dict[str, Any]:
+    """Return p95 by revision, and p50 and p99 of the newest unless `spread` is false."""
     lines = [_line(s, [m.p95 for m in s.moments], name=f"{s.name}, p95") for s in series]
-    for newest in series[:1]:
+    for newest in series[: 1 if spread else 0]:
         lines += [
             _line(newest, [m.p99 for m in newest.moments], name="p99", role="2", width=1.25),
             _line(newest, [m.p50 for m in newest.moments], name="p50", role="3", width=1.25),

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
-from apps.console.domain import traffic
-from apps.console.domain.traffic import Moment, Series
+from apps.monitoring.domain import charts
+from apps.monitoring.domain.charts import Moment, Series
 
 STEP = timedelta(seconds=10)
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -16,7 +16,7 @@ def series(*rates: float | None) -> Series:
 
 
 def test_silence_is_hatched_and_never_zero() -> None:
-    drawn = traffic.requests([series(1, None, None, 4)], STEP)
+    drawn = charts.requests([series(1, None, None, 4)], STEP)
     hatched, line = drawn["data"]
     assert hatched["type"] == "bar"
     assert hatched["width"] == [20_000]
@@ -26,19 +26,19 @@ def test_silence_is_hatched_and_never_zero() -> None:
 
 def test_a_moment_is_silent_only_when_every_revision_is() -> None:
     both = [series(1, None, 3), series(None, 2, None)]
-    assert all(d["type"] != "bar" for d in traffic.requests(both, STEP)["data"])
+    assert all(d["type"] != "bar" for d in charts.requests(both, STEP)["data"])
 
 
 def test_errors_are_percent() -> None:
-    assert traffic.errors([series(1, 2)], STEP)["data"][0]["y"] == [1.0, 1.0]
+    assert charts.errors([series(1, 2)], STEP)["data"][0]["y"] == [1.0, 1.0]
 
 
 def test_latency_shows_three_percentiles_of_the_newest() -> None:
-    drawn = traffic.latency([series(1, 2), series(1, 2)], STEP)
+    drawn = charts.latency([series(1, 2), series(1, 2)], STEP)
     assert [d["name"] for d in drawn["data"]] == ["r1, v1, p95", "r1, v1, p95", "p99", "p50"]
 
 
 def test_nothing_measured_is_a_chart_of_silence() -> None:
-    drawn = traffic.requests([series(None, None, None)], STEP)
+    drawn = charts.requests([series(None, None, None)], STEP)
     assert drawn["data"][0]["width"] == [30_000]
-    assert traffic.requests([], STEP)["data"] == []
+    assert charts.requests([], STEP)["data"] == []
