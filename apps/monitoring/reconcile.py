@@ -9,17 +9,28 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from apps.endpoints import selectors as endpoints
 from apps.monitoring.domain import histogram, windows
 from apps.monitoring.domain.windows import Counts, Span
-from apps.monitoring.models import LastReading, TrafficCounter, TrafficWindow
+from apps.monitoring.models import (
+    FeedbackSeen,
+    FeedbackSender,
+    FeedbackWindow,
+    LastReading,
+    TrafficCounter,
+    TrafficWindow,
+)
 from apps.monitoring.ports import Reading, TrafficMeter
 from controlplane.db.live import announce
 
 KEPT = timedelta(hours=24)
+FEEDBACK_KEPT = timedelta(days=30)
+SEEN_KEPT = timedelta(days=7)  # an outcome that is sent again later than this counts again
 LOCK = 0x7261666669  # any number of our own
 SAME_RUN = timedelta(seconds=5)  # how well the proxy's start is known
 TIDY_AT_ONCE = 20_000  # rows
@@ -41,9 +52,19 @@ class Measurer:
 
 
 def tidy(now: datetime) -> int:
-    """Drop windows that are older than a day, and return how many."""
-    old = TrafficWindow.objects.filter(starts_at__lt=now - KEPT).values("pk")[:TIDY_AT_ONCE]
-    return TrafficWindow.objects.filter(pk__in=old).delete()[0]
+    """Drop traffic older than a day and feedback older than a month; return how many rows."""
+    old = (
+        TrafficWindow.objects.filter(starts_at__lt=now - KEPT),
+        FeedbackWindow.objects.filter(starts_at__lt=now - FEEDBACK_KEPT),
+        FeedbackSeen.objects.filter(seen_at__lt=now - SEEN_KEPT),
+        FeedbackSender.objects.filter(day__lt=(now - SEEN_KEPT).date()),
+    )
+    return sum(_drop(rows) for rows in old)
+
+
+def _drop(rows: QuerySet[Any]) -> int:
+    some = rows.values("pk")[:TIDY_AT_ONCE]
+    return rows.model.objects.filter(pk__in=some).delete()[0]  # type: ignore[no-any-return]
 
 
 def _locked() -> bool:
@@ -63,7 +84,11 @@ class _News:
 
 
 def _take(reading: Reading, now: datetime) -> int:
-    span = windows.span(now, _last_read(now))
+    last_read = _last_read()
+    if last_read is not None and windows.is_overtaken(now, last_read):
+        return 0
+    LastReading.objects.update_or_create(pk=1, defaults={"read_at": now})
+    span = windows.span(now, last_read)
     revisions = endpoints.revision_ids(reading.counts)
     before = TrafficCounter.objects.in_bulk(list(revisions.values()), field_name="revision_id")
     news, counters = [], []
@@ -94,11 +119,8 @@ def _counted(last: TrafficCounter | None, reading: Reading) -> Counts | None:
     return Counts(last.requests, last.errors_4xx, last.errors_5xx, tuple(last.latency))
 
 
-def _last_read(now: datetime) -> datetime | None:
-    """Return when the proxy was read before `now`, and remember `now`."""
-    last = LastReading.objects.filter(pk=1).values_list("read_at", flat=True).first()
-    LastReading.objects.update_or_create(pk=1, defaults={"read_at": now})
-    return last
+def _last_read() -> datetime | None:
+    return LastReading.objects.filter(pk=1).values_list("read_at", flat=True).first()
 
 
 def _counter(revision: int, counts: Counts, reading: Reading) -> TrafficCounter:

@@ -1,16 +1,18 @@
 """Reading what revisions did. Silence is None, never 0: no request is no evidence of speed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db.models import QuerySet
 
 from apps.accounts.domain import access
 from apps.endpoints.models import Endpoint
-from apps.monitoring.domain import histogram, windows
-from apps.monitoring.models import TrafficWindow
+from apps.monitoring.domain import feedback, histogram, windows
+from apps.monitoring.models import FeedbackWindow, LastReading, TrafficWindow
 from controlplane.kernel.actor import Actor
+from controlplane.kernel.quantities import Tally
 
 LONGEST = timedelta(hours=24)
 CURRENT = timedelta(minutes=1)
@@ -71,6 +73,43 @@ class Lately:
     total: Point
     current: float | None
     line: tuple[float | None, ...]
+
+
+class TrafficSlice(NamedTuple):
+    """What one revision did in one window.
+
+    Attributes:
+        revision: The revision's row id.
+        starts_at: When the window begins.
+        seconds: How long it is; more than ten when nobody measured for a while.
+        requests: All of them.
+        errors_5xx: Failed on our side, or not answered.
+        latency: A histogram; see `histogram`.
+    """
+
+    revision: int
+    starts_at: datetime
+    seconds: int
+    requests: int
+    errors_5xx: int
+    latency: tuple[int, ...]
+
+
+class FeedbackSlice(NamedTuple):
+    """What callers told of one revision in one window, by arrival.
+
+    Attributes:
+        revision: The revision's row id.
+        starts_at: When the window begins.
+        segment: Of which segment; "" for what was told of none. Nothing stands in two segments,
+            so the sum over segments is the whole.
+        tally: The outcomes, summed.
+    """
+
+    revision: int
+    starts_at: datetime
+    segment: str
+    tally: Tally
 
 
 def traffic(actor: Actor, endpoint: Endpoint, *, minutes: int, now: datetime) -> Traffic:
@@ -156,6 +195,79 @@ def sparkline(traffic: Traffic) -> list[float | None]:
         else sum(p.requests_per_second or 0 for p in column)
         for column in columns
     ]  # fmt: skip
+
+
+def measured_until(now: datetime) -> datetime | None:
+    """Return the end of the last window of traffic that will never grow again.
+
+    That is the beginning of the window in which the proxy was last read: whatever comes later is
+    told in that one or in a later one. None when the proxy was never read. For workers: no actor
+    is asked.
+    """
+    read_at = LastReading.objects.filter(pk=1).values_list("read_at", flat=True).first()
+    return None if read_at is None else windows.floor(min(read_at, now))
+
+
+def told_until(now: datetime) -> datetime:
+    """Return the end of the last window of feedback that will never grow again.
+
+    Feedback that was on its way into a window when the window ended is counted, or refused,
+    within `feedback.LATE`. For workers: no actor is asked.
+    """
+    return windows.floor(now - feedback.LATE)
+
+
+def traffic_windows(
+    revisions: Collection[int], *, after: datetime, until: datetime
+) -> list[TrafficSlice]:
+    """Return what revisions did, window by window, by one query. For workers: no actor is asked.
+
+    Whoever goes on at `after` = the last `until`, and takes `until` from `measured_until`, reads
+    every window exactly once.
+
+    Args:
+        revisions: Row ids.
+        after: The first window begins then, or later.
+        until: The last window begins before.
+
+    Returns:
+        By time, then by revision; a window without a request is not there.
+    """
+    rows = _windows(after, until).filter(revision__in=revisions)
+    columns = ("revision_id", "starts_at", "seconds", "requests", "errors_5xx", "latency")
+    return [
+        TrafficSlice(revision, starts_at, seconds, requests, errors, tuple(latency))
+        for revision, starts_at, seconds, requests, errors, latency in rows.order_by(
+            "starts_at", "revision_id"
+        ).values_list(*columns)
+    ]
+
+
+def feedback_windows(
+    revisions: Collection[int], metric: str, *, after: datetime, until: datetime
+) -> list[FeedbackSlice]:
+    """Return what callers told of revisions, by one query. For workers: no actor is asked.
+
+    Whoever goes on at `after` = the last `until`, and takes `until` from `told_until`, reads
+    every window exactly once.
+
+    Args:
+        revisions: Row ids.
+        metric: Its slug.
+        after: The first window begins then, or later; by arrival.
+        until: The last window begins before.
+
+    Returns:
+        By time, then by revision and segment.
+    """
+    rows = FeedbackWindow.objects.filter(
+        revision__in=revisions, metric=metric, starts_at__gte=after, starts_at__lt=until
+    ).order_by("starts_at", "revision_id", "segment")
+    columns = ("revision_id", "starts_at", "segment", "count", "total", "squares")
+    return [
+        FeedbackSlice(revision, starts_at, segment, Tally(*sums))
+        for revision, starts_at, segment, *sums in rows.values_list(*columns)
+    ]
 
 
 def _windows(since: datetime, until: datetime) -> QuerySet[TrafficWindow]:

@@ -25,6 +25,7 @@ NOT_OURS = frozenset({"django_session", "http_storedanswer", "accounts_signinfai
 OBSERVATIONS = frozenset(
     {
         "apps.accounts.services.tokens.note_use",  # when a token was last used
+        "apps.monitoring.services.record_feedback",  # who told it stands there once a day
         "apps.notifications.services.outbox.send_digests",  # told of before, now by mail
         "apps.notifications.services.outbox.tidy",  # too old to matter to anybody
         "apps.notifications.services.reading.mark_all_read",  # one's own reading

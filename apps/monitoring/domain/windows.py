@@ -62,6 +62,15 @@ def span(at: datetime, last_read: datetime | None) -> Span:
     return Span(begin, min(LONGEST, int((at - begin).total_seconds())))
 
 
+def is_overtaken(at: datetime, last_read: datetime) -> bool:
+    """Return whether a read at `at` was overtaken by one that was written down already.
+
+    Its counters are older than what was counted, and its window may have been taken for
+    complete. A clock that was set back by more than a moment is another matter: then it counts.
+    """
+    return timedelta(0) < last_read - at <= GAP
+
+
 def floor(at: datetime) -> datetime:
     """Return the beginning of the window that `at` lies in."""
     seconds = int(WINDOW.total_seconds())

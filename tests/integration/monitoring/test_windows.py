@@ -116,3 +116,28 @@ def test_old_windows_are_dropped(meter: MemoryMeter, revision: Revision) -> None
     measure(meter, revision, (1, counts(5)))
     assert reconcile.tidy(NOW + timedelta(hours=23)) == 0
     assert reconcile.tidy(NOW + timedelta(hours=25)) == 1
+
+
+def test_a_read_that_was_overtaken_counts_nothing(meter: MemoryMeter, revision: Revision) -> None:
+    measure(meter, revision, (1, counts(5)), (12, counts(9)), (9, counts(7)), (13, counts(10)))
+    assert rows() == [(0, 5, 10), (10, 5, 10)]
+
+
+def test_whoever_reads_on_reads_every_window_of_traffic_once(
+    meter: MemoryMeter, revision: Revision
+) -> None:
+    read: list[selectors.TrafficSlice] = []
+    after = NOW
+    shown = [(second, counts(second)) for second in (1, 2, 9, 11, 13, 29, 31, 250, 251, 262, 290)]
+    for moment in shown:
+        measure(meter, revision, moment)
+        until = selectors.measured_until(NOW + timedelta(seconds=moment[0]))
+        assert until is not None
+        if until > after:
+            read += selectors.traffic_windows([revision.pk], after=after, until=until)
+            after = until
+    assert [(int((s.starts_at - NOW).total_seconds()), s.requests, s.seconds) for s in read] == [
+        (0, 9, 10), (10, 4, 10), (20, 16, 10), (30, 221, 220), (250, 1, 10), (260, 11, 10),
+    ]  # fmt: skip
+    assert sum(sum(s.latency) for s in read) == 262
+    assert selectors.traffic_windows([], after=NOW, until=after) == []
