@@ -78,11 +78,15 @@ FARTHER = "2030-02-01T00:00:00Z"
 WEEKLY = {"days": ["mon"], "start": "09:00", "end": "16:00"}
 OBJECTIVE = {"latency_ms": 50.0, "expected_peak_rps": 20.0}
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}
+OUTCOME = {"request_id": "r-1", "revision": 1, "metric": "clicked", "value": 1}
 EDIT_MODEL = {
     "team": TEAM, "risk_tier": "low", "task": "t", "description": "d", "card": "c",
     "tolerance": 0.01, "min_agreement": 0.9,
 }  # fmt: skip
 RELEASE = "releases/<int:number>"
+ROLLOUT = "rollouts/<str:rollout_id>"
+TEMPLATES = f"{PLACE}/strategy-templates"
+A_STRATEGY = {"title": "T", "document": {"kind": "canary"}}
 POLICY = {"gates": [{"gate": "artifact.scanned"}], "approvals": {"seats": []}}
 API: dict[str, dict[str, Rule]] = {
     "openapi.json": {"GET": Rule(OPEN)},
@@ -172,6 +176,7 @@ API: dict[str, dict[str, Rule]] = {
     f"{ENDPOINT}/open": act("endpoints.open", WHERE, reason="r"),
     f"{ENDPOINT}/predict": act("endpoints.predict", WHERE, inputs=[TENSOR]),
     f"{ENDPOINT}/traffic": {"GET": Rule("monitoring.read", "team")},
+    f"{ENDPOINT}/feedback": act("monitoring.feedback", WHERE, items=[OUTCOME]),
     "releases": read("releases")
     | act("releases.propose", WHERE, model="a-model", version=2, environment=ENVIRONMENT),
     "releases/roll-back": act(
@@ -187,6 +192,19 @@ API: dict[str, dict[str, Rule]] = {
     f"{RELEASE}/review": act("releases.review", WHERE, text="t"),
     f"{RELEASE}/comments": read("releases", "team") | act("releases.comment", WHERE, text="t"),
     f"{RELEASE}/promote": act("releases.propose", WHERE, environment=ENVIRONMENT),
+    "rollouts": read("rollouts"),
+    ROLLOUT: read("rollouts", "team"),
+    f"{ROLLOUT}/events": read("rollouts", "team"),
+    f"{ROLLOUT}/pause": act("rollouts.pause", WHERE, reason="r"),
+    f"{ROLLOUT}/resume": act("rollouts.resume", WHERE, reason="r"),
+    f"{ROLLOUT}/skip": act("rollouts.skip", WHERE, reason="r"),
+    f"{ROLLOUT}/promote": act("rollouts.promote", WHERE, reason="r"),
+    f"{ROLLOUT}/abort": act("rollouts.abort", WHERE, reason="r"),
+    TEMPLATES: read("rollouts"),
+    f"{TEMPLATES}/<str:template>": read("rollouts")
+    | {"PUT": Rule("rollouts.template.edit", ALL_TEAMS, A_STRATEGY)}
+    | {"DELETE": Rule("rollouts.template.edit", ALL_TEAMS, {"reason": "r"})},
+    "strategies/preview": act("rollouts.read", "", strategy={"kind": "canary"}),
     "inbox": read("approvals"),
     "delegations": read("approvals")
     | act("approvals.delegate", "", substitute="somebody", starts_at=FAR, ends_at=FARTHER),

@@ -10,4 +10,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         views.EndpointTraffic.as_view(),
         name="api-endpoint-traffic",
     ),
+    path(
+        "endpoints/<str:endpoint_id>/feedback",
+        views.EndpointFeedback.as_view(),
+        name="api-endpoint-feedback",
+    ),
 ]

@@ -6,8 +6,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.endpoints import selectors as endpoints
-from apps.monitoring import selectors
-from apps.monitoring.api.serializers import TrafficAnswer
+from apps.monitoring import selectors, services
+from apps.monitoring.api.serializers import FeedbackAnswer, TellFeedback, TrafficAnswer
+from apps.monitoring.domain.feedback import Outcome
 from controlplane.http.api import Resource
 from controlplane.http.openapi import describe
 from controlplane.kernel.clock import SystemClock
@@ -28,6 +29,21 @@ class EndpointTraffic(Resource):
         row = endpoints.endpoint(self.actor, endpoint_id)
         traffic = selectors.traffic(self.actor, row, minutes=minutes, now=SystemClock().now())
         return self.answer(TrafficAnswer(traffic).data)
+
+
+class EndpointFeedback(Resource):
+    """What came of an endpoint's predictions."""
+
+    @describe("Tell outcomes of predictions", command=TellFeedback, answer=FeedbackAnswer)
+    def post(self, request: Request, endpoint_id: str) -> Response:
+        """Count rewards, outcomes or late labels, each metric of each request once."""
+        taken = services.record_feedback(
+            actor=self.actor,
+            endpoint=endpoint_id,
+            items=[Outcome(**item) for item in self.command(TellFeedback)["items"]],
+            now=SystemClock().now(),
+        )
+        return self.answer(FeedbackAnswer(taken).data)
 
 
 def _minutes(given: str) -> int:
