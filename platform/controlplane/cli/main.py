@@ -16,6 +16,7 @@ from controlplane.cli import releases
 from controlplane.cli.bundles import bundle
 from controlplane.cli.client import Client, Problem
 from controlplane.cli.evidence import evidence
+from controlplane.cli.feedback import feedback
 from controlplane.cli.ledger import audit
 from controlplane.cli.output import note, show
 from controlplane.cli.policies import policy
@@ -44,6 +45,7 @@ def main(context: click.Context, url: str, token: str, as_json: bool) -> None:
 main.add_command(audit)
 main.add_command(bundle)
 main.add_command(evidence)
+main.add_command(feedback)
 main.add_command(policy)
 for command in releases.COMMANDS:
     main.add_command(command)
