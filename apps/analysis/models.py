@@ -78,6 +78,56 @@ class AnalysisRun(Row, Reconcilable):
         return f"analysis {self.public_id} of {self.subject} ({self.state})"
 
 
+class Asking(Reconcilable):
+    """That one metric of a run is asked of another source, again and again.
+
+    A kind of its own: whoever is asked may keep us waiting, and no look waits for that.
+    """
+
+    run = models.ForeignKey(AnalysisRun, on_delete=models.CASCADE, related_name="askings")
+    metric = models.CharField(max_length=64)
+    answered_at = models.DateTimeField(null=True, blank=True)  # last, with or without data
+    problem_code = models.CharField(max_length=64, blank=True)
+    problem = models.TextField(blank=True)  # why the last question has no answer
+    remedy = models.TextField(blank=True)
+
+    class Meta:
+        """Rules that hold whoever writes the row."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "metric"], name="one_asking_per_metric")
+        ]
+
+    def __str__(self) -> str:
+        """Name the asking uniquely."""
+        return f"{self.metric} of analysis {self.run_id}"
+
+
+class Measurement(models.Model):
+    """What another source said of one metric, of both sides as of one moment."""
+
+    run = models.ForeignKey(AnalysisRun, on_delete=models.CASCADE, related_name="measurements")
+    metric = models.CharField(max_length=64)
+    at = models.DateTimeField()
+    seconds = models.FloatField()  # since the one before
+    stable = models.FloatField(null=True)  # None: it had no data
+    stable_count = models.FloatField(null=True)  # of how many it is the mean; None: not said
+    canary = models.FloatField(null=True)
+    canary_count = models.FloatField(null=True)
+
+    class Meta:
+        """Rules that hold whoever writes the row."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "metric", "at"], name="measured_once")
+        ]
+        indexes: ClassVar = [models.Index(fields=["at"], name="measurement_by_time")]
+
+    def __str__(self) -> str:
+        """Name the measurement uniquely."""
+        return f"{self.metric} of analysis {self.run_id} at {self.at:%H:%M:%S}"
+
+
 class Look(models.Model):
     """What was known of one metric when it was looked at: a point of the page's curves."""
 

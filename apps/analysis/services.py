@@ -10,9 +10,11 @@ from typing import Any
 from django.db import transaction
 
 from apps.analysis.domain.ending import move_at_end
+from apps.analysis.domain.looking import NEW_STEP, NOTHING_YET
+from apps.analysis.domain.spec import ASKED
 from apps.analysis.domain.states import ANALYSIS, ENDED, AnalysisState
 from apps.analysis.domain.values import Answer
-from apps.analysis.models import AnalysisRun
+from apps.analysis.models import AnalysisRun, Asking
 from apps.audit import services as audit
 from apps.endpoints.models import Revision
 from controlplane.db.live import announce_all
@@ -22,8 +24,6 @@ from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Missing
 
 KIND = "analysis"
-NOTHING_YET = "Nothing has been seen yet."
-NEW_STEP = "A new step has begun, and nothing has been seen of it yet."
 
 
 @transaction.atomic
@@ -59,6 +59,11 @@ def begin(
     )  # fmt: skip
     if not created:
         return run
+    Asking.objects.bulk_create(
+        Asking(run=run, metric=metric["name"], next_reconcile_at=now)
+        for metric in run.plan.get("metrics") or []
+        if metric.get("source") in list(ASKED)
+    )
     _tell(actor, "analysis.begin", run, after={"state": run.state, "plan": run.plan})
     _changed(run)
     nudge(KIND, run.pk)

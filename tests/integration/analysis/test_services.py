@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from apps.analysis import selectors, services
+from apps.analysis.domain.looking import NEW_STEP
 from apps.analysis.domain.states import AnalysisState
 from apps.analysis.domain.values import Answer, Metric, MetricKind, SourceKind
 from apps.analysis.models import AnalysisRun, Look
@@ -69,7 +70,7 @@ def test_a_new_step_has_to_be_proven_anew() -> None:
     later = NOW + timedelta(minutes=5)
     services.step(actor=ACTOR, subject=SUBJECT, index=1, now=later)
     run.refresh_from_db()
-    assert (run.answer, run.sentence) == (Answer.NOT_YET, services.NEW_STEP)
+    assert (run.answer, run.sentence) == (Answer.NOT_YET, NEW_STEP)
     assert (run.step, run.step_at, run.judged_step) == (1, later, 0)
 
 

@@ -1,0 +1,30 @@
+"""When to look again. Pure.
+
+Traffic is told in windows of ten seconds, and a window is complete once the proxy was read after
+its end, which is every two seconds. So a look falls just after that, and another one between, for
+hard limits. Runs are spread over two seconds, or a thousand of them would look at once.
+"""
+
+from datetime import datetime, timedelta
+
+WINDOW = 10.0  # seconds
+LOOKS = (2.0, 7.0, 12.0)  # seconds after the beginning of a window
+SPREAD = 2.0
+SOON = 1.0  # a look that is nearer than this is the present one
+LONG = timedelta(minutes=30)
+LONG_GAP = timedelta(seconds=15)
+
+
+def next_look(now: datetime, *, age: timedelta, number: int) -> datetime:
+    """Return when a run is looked at after `now`.
+
+    Args:
+        now: Of this look.
+        age: How long the run, or its present step, has lasted.
+        number: Of the run; tells it from its neighbours.
+    """
+    if age >= LONG:
+        return now + LONG_GAP
+    into, spread = now.timestamp() % WINDOW, number % 20 / 20 * SPREAD
+    due = next(at for look in LOOKS if (at := look + spread) > into + SOON)
+    return now + timedelta(seconds=due - into)
