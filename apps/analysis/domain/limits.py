@@ -1,7 +1,7 @@
 """Hard limits: what aborts a canary without statistics, at once. Pure.
 
-Statistics ask whether the canary is worse than stable. These ask whether it is so bad that it would
-page somebody, or does not work at all, and answer within a look.
+Statistics ask whether the canary is worse than stable. These ask whether it is so bad that
+somebody would be woken, or does not work at all, and answer within a look.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from apps.analysis.domain.values import Slice
 WINDOW = timedelta(minutes=1)
 PAGE_BURN = 14.4  # times the error budget: 2 % of thirty days' in an hour pages (SRE Workbook)
 DEFAULT_PAGE_SHARE = 0.1  # without an objective: one in ten
+TIMES = 3.0  # as often as stable must the canary fail: a burst behind both sides hits both
 MOST_PAGE_SHARE = 0.5  # a generous objective must not make this limit meaningless
 
 
@@ -81,9 +82,9 @@ def _failing(limits: Limits, slices: Sequence[Slice]) -> str | None:
     other, failed = (sum(getattr(p.stable, n) for p in last) for n in ("count", "total"))
     if total < limits.least_errors or total <= limits.page_share * count:
         return None
-    if other and failed > limits.page_share * other:
+    if other and failed / other * TIMES > total / count:
         return None  # both fail: not the canary's doing, and going back would not help
     return (
         f"The canary failed {total:.0f} of {count:.0f} requests in the last minute; more than "
-        f"{limits.page_share:.1%} of them would page somebody, and stable is below that."
+        f"{limits.page_share:.1%} of them would page somebody, and stable does not fail like that."
     ).replace("%", " %")

@@ -14,7 +14,7 @@ from apps.analysis.domain.values import Metric, Slice, SourceKind
 from apps.analysis.domain.wealth import Wealth
 from controlplane.kernel.quantities import Tally
 
-WORSE_STAKED, NOT_WORSE_STAKED = 0.5, 0.8  # from the start; the rest comes later
+WORSE_STAKED, NOT_WORSE_STAKED = 0.6, 0.8  # from the start; the rest comes later
 CARRIED = 2.0  # at most this much evidence of earlier steps counts in a new one
 MEMORY = 1800.0  # seconds: how fast stable's share forgets
 PRIOR_HITS, PRIOR_COUNT = 0.5, 50.0  # a share of 1 % worth fifty observations

@@ -56,8 +56,8 @@ def defaults(
         "Errors",
         MetricKind.RATE,
         SourceKind.ERRORS,
-        tolerance=Allowance(absolute=0.001, relative=0.2),
-        margin=Allowance(absolute=0.01 * room, relative=0.2),
+        tolerance=Allowance(absolute=0.0005, relative=0.25),
+        margin=Allowance(absolute=0.01 * room, relative=0.25),
     )
     if latency_ms is None:
         return (errors,)

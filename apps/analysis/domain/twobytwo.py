@@ -35,8 +35,8 @@ from controlplane.kernel.quantities import Tally
 
 GRID = 0.1  # base rates and ratios are rounded to 10 %: costs power of the second order only
 LOWEST, HIGHEST = 1e-6, 0.98  # shares that alternatives and base rates stay within
-WORSE_ODDS = (1.4, 2.0, 3.5, 10.0, 40.0)  # times the odds that are just tolerated
-WORSE_WEIGHTS = (0.15, 0.25, 0.25, 0.2, 0.15)
+WORSE_ODDS = (1.5, 3.0, 10.0, 40.0)  # times the odds that are just tolerated
+WORSE_WEIGHTS = (0.2, 0.5, 0.2, 0.1)
 NOT_WORSE_WEIGHTS = (0.25, 0.55, 0.2)  # half way, equal to stable, better than stable
 _STAKED = 0.98  # of the wealth, at most, on a single hit of stable
 
