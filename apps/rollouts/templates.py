@@ -1,9 +1,10 @@
 """Strategy templates: an environment's ways of rolling out, by name."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from apps.accounts.domain import access
@@ -13,10 +14,11 @@ from apps.rollouts import selectors
 from apps.rollouts.domain import document as documents
 from apps.rollouts.models import StrategyTemplate
 from controlplane.kernel.actor import Actor
-from controlplane.kernel.errors import Invalid
+from controlplane.kernel.errors import Conflict, Invalid
 
 LONGEST_TITLE = 80
 LONGEST_NAME = 40
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
 @transaction.atomic
@@ -35,7 +37,8 @@ def save(
     Releases that were proposed with it keep what it said then.
 
     Args:
-        actor: Who writes.
+        actor: Who writes. A template is there for every team, so a grant limited to one is not
+            enough.
         environment: Whose.
         title: What people call it.
         document: A strategy's document.
@@ -45,32 +48,18 @@ def save(
 
     Raises:
         Denied: The actor may not.
-        Invalid: The title is empty or too long, or the document makes no sense.
+        Invalid: The title or the name is empty or too long, or the document makes no sense.
+        Conflict: Somebody made another template the default at the same moment.
     """
-    access.require(actor, "rollouts.template.edit", environment=environment.slug)
+    _require(actor, environment)
     kept = documents.as_document(documents.parse(document))
     wanted = _title(title)
-    called = slugify(name or wanted)[:LONGEST_NAME]
-    if not called:
-        raise Invalid(
-            f"{name or title!r} makes no name for an address.",
-            remedy="Use letters and digits.",
-            field="name",
-            code="rollout.bad_template",
-        )
+    called = _name(name or slugify(wanted)[:LONGEST_NAME].strip("-_"), title)
     before = StrategyTemplate.objects.filter(environment=environment, name=called).first()
-    if is_default:
-        selectors.templates_of(environment).filter(is_default=True).exclude(name=called).update(
-            is_default=False
-        )
-    row, _ = StrategyTemplate.objects.update_or_create(
-        environment=environment,
-        name=called,
-        defaults={
-            "title": wanted, "document": kept, "is_default": is_default,
-            "edited_by": actor.name,
-        },
-    )  # fmt: skip
+    columns = {
+        "title": wanted, "document": kept, "is_default": is_default, "edited_by": actor.name,
+    }  # fmt: skip
+    row = _written(environment, called, columns)
     _tell(actor, "template.save", row, before=_said(before), after=_said(row), reason=reason)
     return row
 
@@ -83,10 +72,47 @@ def remove(*, actor: Actor, environment: Environment, name: str, reason: str = "
         Denied: The actor may not.
         Missing: There is none of that name.
     """
-    access.require(actor, "rollouts.template.edit", environment=environment.slug)
+    _require(actor, environment)
     row = selectors.template(environment, name)
     _tell(actor, "template.remove", row, before=_said(row), after={}, reason=reason)
     row.delete()
+
+
+def _require(actor: Actor, environment: Environment) -> None:
+    access.require(
+        actor, "rollouts.template.edit", team=access.EVERYWHERE, environment=environment.slug
+    )
+
+
+def _written(environment: Environment, name: str, columns: Mapping[str, Any]) -> StrategyTemplate:
+    """Write the row; of an environment's templates, at most one is the default."""
+    if columns["is_default"]:
+        others = selectors.templates_of(environment).filter(is_default=True).exclude(name=name)
+        others.update(is_default=False)
+    try:
+        with transaction.atomic():
+            row, _ = StrategyTemplate.objects.update_or_create(
+                environment=environment, name=name, defaults=columns
+            )
+    except IntegrityError as error:
+        raise Conflict(
+            f"Another template became the default of {environment.slug} at the same moment.",
+            remedy="Look at what stands there now, and save again.",
+            code="rollout.another_default",
+        ) from error
+    return row
+
+
+def _name(name: str, title: str) -> str:
+    if not NAME.fullmatch(name):
+        raise Invalid(
+            f"{name or title!r} is no name for a template.",
+            remedy="Use small letters, digits and hyphens, at most "
+            f"{LONGEST_NAME} of them: careful-canary.",
+            field="name",
+            code="rollout.bad_template",
+        )
+    return name
 
 
 def _title(title: str) -> str:

@@ -17,6 +17,7 @@ from apps.notifications.models import Channel, Delivery, Notification
 from apps.registry import blobs
 from apps.registry.models import Alias, ModelVersion, Upload
 from apps.releases.models import Comment, Release
+from apps.rollouts.models import Rollout, RolloutEvent
 from controlplane.kernel.actor import worker
 from controlplane.kernel.clock import SystemClock
 from tests import factories
@@ -89,6 +90,19 @@ def a_checklist(version: ModelVersion, environment: Environment, granted_by: Per
     )  # fmt: skip
 
 
+def a_rollout(endpoint: Endpoint, version: ModelVersion) -> Rollout:
+    """Return a rollout that stands still at its first step."""
+    now = SystemClock().now()
+    candidate = factories.revision(
+        endpoint=endpoint, variant=factories.variant(version=version), state="shifting"
+    )
+    made = factories.rollout(
+        candidate=candidate, state="paused", pause="person", pause_reason=MARK, started_by=MARK
+    )
+    RolloutEvent.objects.create(rollout=made, at=now, kind="paused", sentence=MARK, actor="x")
+    return made
+
+
 def build() -> House:
     """Return a house that was just built."""
     team = factories.team(slug=TEAM)
@@ -121,6 +135,7 @@ def build() -> House:
     )  # fmt: skip
     channel = a_channel(team)
     waiver = a_checklist(version, dev, somebody)
+    rollout = a_rollout(endpoint, version)
     return House(
         {
             "checklist_id": CHECKLIST,
@@ -128,6 +143,8 @@ def build() -> House:
             "waiver_id": waiver.public_id,
             "evidence_id": version.evidence.get().public_id,
             "filename": "report.txt",
+            "rollout_id": rollout.public_id,
+            "template": "careful-canary",
             "channel_id": channel.public_id,
             "delivery_id": channel.deliveries.get().public_id,
             "notification_id": a_notification(somebody).public_id,

@@ -16,6 +16,7 @@ SEEDS = (
     "apps.environments.migrations.0002_seed_dev_staging_production",
     "apps.environments.migrations.0004_champion_follows_production",
     "apps.gates.migrations.0002_seed_policies",
+    "apps.rollouts.migrations.0003_seed_templates",
 )
 
 

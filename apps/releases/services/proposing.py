@@ -213,18 +213,13 @@ def _wanted(
 
 
 def _strategy(where: Environment, told: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the strategy's whole document: as told, by a template's name, or the usual one.
+    """Return the strategy's whole document, with everything written out that it leaves open.
 
     Raises:
         Invalid: It makes no sense.
         Missing: The environment has no such template.
     """
-    if told and set(told) == {"template"}:
-        told = rollouts.template(where, str(told["template"])).document
-    elif not told:
-        usual = rollouts.default_template(where)
-        told = usual.document if usual else None
-    return document.as_document(document.parse(told))
+    return document.as_document(rollouts.strategy(told, where))
 
 
 def _check_replicas(count: int, where: Environment) -> None:
