@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from controlplane.cli import releases
+from controlplane.cli import releases, rollouts
 from controlplane.cli.bundles import bundle
 from controlplane.cli.client import Client, Problem
 from controlplane.cli.evidence import evidence
@@ -47,7 +47,7 @@ main.add_command(bundle)
 main.add_command(evidence)
 main.add_command(feedback)
 main.add_command(policy)
-for command in releases.COMMANDS:
+for command in (*releases.COMMANDS, *rollouts.COMMANDS):
     main.add_command(command)
 
 

@@ -14,6 +14,7 @@ import click
 from controlplane.cli.client import Client
 from controlplane.cli.output import note, show
 from controlplane.cli.speaking import REFUSED, speaking
+from controlplane.cli.strategies import strategy_of
 
 WELL = {"live", "superseded"}
 ILL = {"declined", "withdrawn", "expired", "rolled_back"}
@@ -38,6 +39,12 @@ WAITS = {"title": "Waits for you", "proposed_by": "Proposed by", "expires_at": "
 @click.option("--variant", default=None)
 @click.option("--runtime", default=None)
 @click.option("--replicas", type=int, default=None)
+@click.option(
+    "--strategy",
+    default="",
+    help="How traffic moves: a kind (canary), a template of the environment, or @FILE; the "
+    "environment's default.",
+)
 @click.option("--summary", default="", help="Why.")
 @click.option("--pipeline-url", default="", envvar="CI_PIPELINE_URL", help="Where CI made it.")
 @click.option(
@@ -57,6 +64,8 @@ def propose(
 ) -> None:
     """Propose to run VERSION of MODEL in an environment."""
     client: Client = obj["client"]
+    if how["strategy"]:
+        how["strategy"] = strategy_of(how["strategy"])
     body = {"model": model, "version": version, **{k: v for k, v in how.items() if v}}
     row = client.post("/api/v1/releases", body)
     if not obj["json"]:
