@@ -198,16 +198,12 @@ def interval(state: RateState, *, alpha: float) -> tuple[float, float] | None:
     return max(middle(state) - half, -1.0), min(middle(state) + half, 1.0)
 
 
-def _until(wealth_now: Wealth, growth: Sequence[float], goal: float) -> float:
-    """Return the seconds until the alternative that is soonest reaches `goal`."""
-    return min(
-        (
-            max(math.log(goal / max(stake, _NOTHING)), 0.0) / rate
-            for stake, rate in zip(wealth_now.stakes, growth, strict=True)
-            if rate > _NO_GROWTH
-        ),
-        default=math.inf,
-    )
+def _until(pot: Wealth, growth: Sequence[float], goal: float) -> float:
+    """Return the seconds until `pot` reaches `goal`, growing like its soonest alternative."""
+    rate = max(growth)
+    if rate <= _NO_GROWTH:
+        return math.inf
+    return max(math.log(goal / max(pot.value, _NOTHING)), 0.0) / rate
 
 
 def _expected(per_second: float, share: float) -> Tally:

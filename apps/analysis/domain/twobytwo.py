@@ -88,24 +88,27 @@ def log_es(bets: Sequence[Bet], line: Line, *, stable: Tally, canary: Tally) -> 
     stable_hits, stable_misses = stable.total, stable.count - stable.total
     found = []
     for bet in bets:
-        tilt = ratio * bet.tilt
-        hit, miss = tilt * (1 - bet.stable), -tilt * bet.stable
-        if hit < -_STAKED or miss < -_STAKED:
-            bet, hit, miss = _smaller(bet, hit, miss)
+        placed, hit, miss = place(bet, tilt=ratio * bet.tilt)
         found.append(
-            hits * bet.hit
-            + misses * bet.miss
+            hits * placed.hit
+            + misses * placed.miss
             + stable_hits * math.log1p(hit)
             + stable_misses * math.log1p(miss)
         )
     return tuple(found)
 
 
-def _smaller(bet: Bet, hit: float, miss: float) -> tuple[Bet, float, float]:
-    """Return a smaller bet at the same point, which is as valid.
+def place(bet: Bet, *, tilt: float) -> tuple[Bet, float, float]:
+    """Return a bet as a block makes it, with what a hit and a miss of stable gain or lose.
 
-    The ratio was rounded, so that the whole bet could lose more than there is on stable's side.
+    Args:
+        bet: As computed for the rounded ratio.
+        tilt: lambda_s for the block's own ratio. Where it would stake more than there is, the
+            whole bet is made smaller: any mu is as valid.
     """
+    hit, miss = tilt * (1 - bet.stable), -tilt * bet.stable
+    if hit >= -_STAKED and miss >= -_STAKED:
+        return bet, hit, miss
     cut = _STAKED / -min(hit, miss)
     return _bet(bet.stable, bet.canary, bet.tilt * cut), hit * cut, miss * cut
 
@@ -118,15 +121,16 @@ def _step(value: float) -> int:
 def _worse(line: Line, base_step: int, ratio_step: int) -> tuple[Bet, ...]:
     base, ratio = _within(math.exp(base_step * GRID)), math.exp(ratio_step * GRID)
     edge = line.at(base)
-    return tuple(_against(line, base, with_odds(edge, odds), ratio) for odds in WORSE_ODDS)
+    aims = [with_odds(edge, odds) for odds in WORSE_ODDS]
+    return tuple(_against(line, base, aim, ratio) if aim > edge else NO_BET for aim in aims)
 
 
 @lru_cache(maxsize=1 << 15)
 def _not_worse(line: Line, base_step: int, ratio_step: int) -> tuple[Bet, ...]:
     base, ratio = _within(math.exp(base_step * GRID)), math.exp(ratio_step * GRID)
-    between = math.sqrt(base * _within(line.at(base)))
-    aims = (between, base, with_odds(base, 0.5))
-    return tuple(_against(line, base, aim, ratio) for aim in aims)
+    edge = line.at(base)
+    aims = (math.sqrt(base * _within(edge)), base, with_odds(base, 0.5))
+    return tuple(_against(line, base, aim, ratio) if aim < edge else NO_BET for aim in aims)
 
 
 def with_odds(share: float, times: float) -> float:
