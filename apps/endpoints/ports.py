@@ -72,7 +72,7 @@ class TrafficRouter(Protocol):
     """Decides which revision answers a request to an endpoint."""
 
     def apply(self, route: Route) -> None:
-        """Put `route` in force, and return when it is.
+        """Put what is possible of `route` in force (`domain.routing`), and return when it is.
 
         Raises:
             Transient: The proxy did not answer, or has not taken it up yet.
@@ -111,7 +111,14 @@ class Predictor(Protocol):
     """Calls an endpoint as any of its callers would."""
 
     def predict(
-        self, *, environment: str, name: str, body: Mapping[str, Any], key: str, request_id: str
+        self,
+        *,
+        environment: str,
+        name: str,
+        body: Mapping[str, Any],
+        key: str,
+        request_id: str,
+        preview: bool = False,
     ) -> Prediction:
         """Ask for a prediction.
 
@@ -121,6 +128,7 @@ class Predictor(Protocol):
             body: An inference request of the Open Inference Protocol.
             key: Sent as the endpoint's key; "" sends none.
             request_id: The correlation id.
+            preview: Whether the candidate is asked, at its preview address.
 
         Raises:
             Transient: Nobody answered, or not in time.

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from apps.endpoints.domain.values import Route, RouteSeen, Share
+from apps.endpoints.domain.values import Route, RouteSeen, Segment, Share, Sticky, StickyBy
 from apps.endpoints.ports import TrafficRouter
 from controlplane.drivers.envoy import bootstrap
 from controlplane.drivers.envoy.admin import address, is_ready
@@ -119,6 +119,49 @@ def test_what_was_put_in_force_is_read_back(router: TrafficRouter, upstream: int
         router.apply(asked)
         assert router.observe(asked.endpoint) == RouteSeen(asked, intact=True)
     assert router.observe_all().keys() == {"abc", "two", "split", "none", "shut"}
+
+
+TRIALS: list[dict[str, Any]] = [
+    {},
+    {"mirror": 1},
+    {"mirror": 100, "preview": True},
+    {"sticky": Sticky(StickyBy.HEADER, "x-user-id")},
+    {"sticky": Sticky(StickyBy.COOKIE, "caller"), "preview": True},
+    {"segments": (Segment("x-region", "north", 100), Segment("x-region", "south", 0))},
+    {
+        "mirror": 5,
+        "preview": True,
+        "sticky": Sticky(StickyBy.COOKIE, "caller"),
+        "segments": (Segment("X-Tier", "a b; c=d", 40),),
+    },
+]
+
+
+@pytest.mark.parametrize("trial", TRIALS)
+def test_a_trial_is_read_back(router: TrafficRouter, upstream: int, trial: dict[str, Any]) -> None:
+    for number, weight in ((2, 0), (2, 30), (1, 30), (2, 100)):
+        shares = tuple(
+            Share(n, weight if n == number else 100 - weight, (upstream,)) for n in (1, 2)
+        )
+        asked = route(upstream, shares=shares, candidate=number, **trial)
+        router.apply(asked)
+        assert router.observe("abc") == RouteSeen(asked, intact=True)
+    router.apply(route(upstream, shares=shares))
+    assert router.observe("abc") == RouteSeen(route(upstream, shares=shares), intact=True)
+
+
+def test_what_is_not_possible_of_a_trial_is_not_in_force(
+    router: TrafficRouter, upstream: int
+) -> None:
+    shares = (Share(1, 100, (upstream,)), Share(2, 0, ()))
+    trial = {**TRIALS[-1], "candidate": 2}
+    router.apply(route(upstream, shares=shares, **trial))
+    seen = router.observe("abc")
+    left = route(upstream, shares=shares, candidate=2, preview=True, sticky=trial["sticky"])
+    assert seen == RouteSeen(left, intact=True)
+    nobody = tuple(replace(s, weight=0) for s in shares)
+    router.apply(route(upstream, shares=nobody, **trial))
+    assert router.observe("abc").route == route(upstream, shares=nobody, candidate=2, preview=True)
 
 
 def test_asking_twice_is_asking_once(router: TrafficRouter, upstream: int) -> None:
@@ -245,39 +288,50 @@ def test_a_dead_replica_costs_no_request_while_another_is_there(
 def test_weights_change_again_and_again_without_a_failed_request(
     envoy: World, upstream: int
 ) -> None:
-    def split(weight: int) -> Route:
+    def split(weight: int, **trial: Any) -> Route:
         return route(
             upstream,
             shares=(Share(1, 100 - weight, (upstream,)), Share(2, weight, (upstream,))),
+            candidate=2,
+            **trial,
         )
 
-    envoy.router.apply(split(0))
+    by_header, by_cookie = TRIALS[3], TRIALS[4]
+    changes = [
+        split(0), split(10), split(100), split(50), split(0), split(100),
+        split(70, **by_header), split(50, **by_header), split(50, **by_cookie),
+        split(0, mirror=100), split(0, mirror=20), split(20, mirror=20, **by_header),
+        split(20, **TRIALS[5]), split(30, **TRIALS[6]),
+    ]  # fmt: skip
+    envoy.router.apply(changes[0])
     failed: list[str] = []
     seen: list[str] = []
     over = threading.Event()
 
-    def call() -> None:
-        with httpx.Client(base_url=envoy.url, timeout=10) as client:
+    def call(headers: dict[str, str]) -> None:
+        with httpx.Client(base_url=envoy.url, timeout=10, headers=headers) as client:
             while not over.is_set():
                 answer = client.post(INFER)
                 (seen if answer.status_code == 200 else failed).append(
                     answer.headers.get("x-modelyard-revision", answer.text)
                 )
 
-    callers = [threading.Thread(target=call) for _ in range(4)]
+    who = [{}, {"x-user-id": "anna"}, {"x-region": "north"}, {"x-tier": "a b; c=d"}]
+    callers = [threading.Thread(target=call, args=[headers]) for headers in who]
     for caller in callers:
         caller.start()
     took = []
     try:
-        for weight in [0, 10, 100, 50, 0, 100] * 10:
+        for change in changes * 5:
             begun = time.monotonic()
-            envoy.router.apply(split(weight))
+            envoy.router.apply(change)
             took.append(time.monotonic() - begun)
     finally:
         over.set()
         for caller in callers:
             caller.join()
-    print(f"\n{len(seen)} requests over {len(took)} changes of {1000 * sum(took) / 60:.0f} ms")
+    mean = 1000 * sum(took) / len(took)
+    print(f"\n{len(seen)} requests over {len(took)} changes of {mean:.0f} ms")
     assert failed == []
     assert len(seen) > 200
     assert set(seen) == {"1", "2"}
@@ -289,6 +343,54 @@ def test_a_weight_is_what_callers_meet(envoy: World, upstream: int) -> None:
     with httpx.Client(base_url=envoy.url) as client:
         met = [client.post(INFER).headers["x-modelyard-revision"] for _ in range(600)]
     assert 100 <= met.count("2") <= 200  # 150 is expected; 5 standard deviations
+
+
+@pytest.mark.parametrize(
+    ("part", "shows"),
+    [
+        ("mirror", {"mirror": 21}),
+        ("another's mirror", {"mirror": 0}),
+        ("sticky", {"sticky": Sticky(StickyBy.HEADER, "x-session")}),
+        ("segment", {"segments": (Segment("x-region", "south", 41),)}),
+        ("region", {"segments": (Segment("x-region", "north", 40),)}),
+        ("preview", {"preview": False}),
+        ("capture", {}),
+    ],
+)
+def test_a_trial_that_is_changed_by_hand_is_seen_and_told(
+    envoy: World, upstream: int, part: str, shows: dict[str, Any]
+) -> None:
+    asked = route(
+        upstream, shares=(Share(1, 90, (upstream,)), Share(2, 10, (upstream,))), candidate=2,
+        mirror=20, preview=True, sticky=Sticky(StickyBy.HEADER, "x-user"),
+        segments=(Segment("x-region", "south", 40),),
+    )  # fmt: skip
+    envoy.router.apply(asked)
+    before, after = {
+        "mirror": ('"numerator":20', '"numerator":21'),
+        "another's mirror": (
+            '"request_mirror_policies":[{"cluster":"abc-2"',
+            '"request_mirror_policies":[{"cluster":"abc-1"',
+        ),
+        "sticky": ('"header_name":"x-user"', '"header_name":"x-session"'),
+        "segment": ('"name":"abc-2","weight":40', '"name":"abc-2","weight":41'),
+        "region": ('"exact":"south"', '"exact":"north"'),
+        "preview": ("/dev/a%20model/preview/v2", "/dev/a%20model/review/v2"),
+        "capture": ('"key":"x-modelyard-capture"', '"key":"x-modelyard-other"'),
+    }[part]
+    change_by_hand(envoy, "rds.json", before, after)
+    wait_for(lambda: not envoy.router.observe("abc").intact)
+    assert envoy.router.observe("abc") == RouteSeen(replace(asked, **shows), intact=False)
+    envoy.router.apply(asked)
+    assert envoy.router.observe("abc") == RouteSeen(asked, intact=True)
+
+
+def change_by_hand(outside: World, name: str, before: str, after: str) -> None:
+    path = outside.home / "envoy" / name
+    text = path.read_text()
+    assert before in text
+    path.with_name("edited").write_text(text.replace(before, after))
+    path.with_name("edited").rename(path)
 
 
 @pytest.mark.parametrize("part", ["weight", "key", "timeout", "replica", "cluster"])
@@ -303,15 +405,8 @@ def test_whatever_is_changed_by_hand_is_seen(envoy: World, upstream: int, part: 
         "replica": ("cds.json", f'"port_value":{upstream}', '"port_value":9'),
         "cluster": ("cds.json", '"max_retries":64', '"max_retries":65'),
     }[part]
-    path = envoy.home / "envoy" / name
-    text = path.read_text()
-    assert before in text
-    path.with_name("edited").write_text(text.replace(before, after))
-    path.with_name("edited").rename(path)
-    deadline = time.monotonic() + 5
-    while envoy.router.observe("abc").intact and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not envoy.router.observe("abc").intact
+    change_by_hand(envoy, name, before, after)
+    wait_for(lambda: not envoy.router.observe("abc").intact, seconds=5)
     envoy.router.apply(asked)
     assert envoy.router.observe("abc") == RouteSeen(asked, intact=True)
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from apps.endpoints.domain import routing
 from apps.endpoints.domain.states import RevisionMove, RevisionState
 from apps.endpoints.domain.values import (
     WHOLE,
@@ -186,7 +187,8 @@ def wanted_route(facts: EndpointFacts) -> Route | None:
     weights = {} if facts.retired else _weights(facts)
     shares = tuple(Share(r.number, weights.get(r.number, 0), _ports(facts, r)) for r in held)
     route = replace(facts.route, shares=shares, unavailable=_why_nobody(facts))
-    return route if facts.retired else _on_trial(route, facts)
+    # What the proxy cannot do would differ from what it does for ever, and be asked for again.
+    return route if facts.retired else routing.possible(_on_trial(route, facts))
 
 
 def trial_in_force(facts: EndpointFacts) -> Trial | None:

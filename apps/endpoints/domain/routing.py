@@ -57,8 +57,9 @@ def general_split(route: Route) -> Split:
 
 def segment_split(route: Route, segment: Segment) -> Split:
     """Return how requests of `segment` are split, the candidate first."""
-    rest = stable(route)
-    sides = [(route.candidate, segment.weight), (rest and rest.number, WHOLE - segment.weight)]
+    others = stable(route)
+    rest = others.number if others else None
+    sides = [(route.candidate, segment.weight), (rest, WHOLE - segment.weight)]
     return tuple((number, weight) for number, weight in sides if number is not None and weight)
 
 

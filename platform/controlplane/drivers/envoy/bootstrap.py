@@ -36,6 +36,7 @@ NO_ROUTE = (
     "The endpoint answers POST /v2/models/ENDPOINT/infer, and GET /v2/models/ENDPOINT and "
     "/v2/health/ready, below its own address; the endpoint's page shows it."
 )
+CALLER_HEADER = "x-modelyard-caller"  # a fresh value for every request, known before it is routed
 BODY_FILTER = "envoy.filters.http.buffer"
 BODY_CONFIG = f"{API}extensions.filters.http.buffer.v3."
 
@@ -76,17 +77,26 @@ def replace(path: Path, content: Mapping[str, Any]) -> bool:
     Returns:
         Whether anything changed; what is there already is left alone.
     """
-    wanted = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-    try:
-        if path.read_bytes() == wanted:
-            return False
-    except OSError:
-        pass
+    if holds(path, content):
+        return False
+    wanted = _as_written(content)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(handle, "wb") as stream:
         stream.write(wanted)
     os.replace(name, path)
     return True
+
+
+def holds(path: Path, content: Mapping[str, Any]) -> bool:
+    """Return whether `path` has that content already."""
+    try:
+        return path.read_bytes() == _as_written(content)
+    except OSError:
+        return False
+
+
+def _as_written(content: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
 
 def _no_routes() -> dict[str, Any]:
@@ -171,6 +181,7 @@ def _manager(folder: Path, jwks: str) -> dict[str, Any]:
                 "resource_api_version": "V3",
             },
         },
+        "early_header_mutation_extensions": [_fresh_value()],
         "http_filters": [_keys(jwks), _admit(), _body_limit(), _router()],
         "local_reply_config": _own_answers(),
         "access_log": [_failures()],
@@ -185,6 +196,22 @@ def _manager(folder: Path, jwks: str) -> dict[str, Any]:
         "common_http_protocol_options": {"idle_timeout": "300s"},
         "request_headers_timeout": "10s",
         "stream_idle_timeout": "120s",
+    }
+
+
+def _fresh_value() -> dict[str, Any]:
+    """Give every request a value by which a route may place a caller that it does not know yet.
+
+    A request's correlation id would not do: a caller may choose it.
+    """
+    mutations = f"{API}extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+    fresh = {
+        "header": {"key": CALLER_HEADER, "value": "%UNIQUE_ID%"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {"@type": mutations, "mutations": [{"append": fresh}]},
     }
 
 

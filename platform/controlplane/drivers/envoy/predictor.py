@@ -9,7 +9,7 @@ import httpx
 
 from apps.endpoints.domain import keys
 from apps.endpoints.domain.values import Prediction
-from controlplane.drivers.envoy.routes import REVISION_HEADER
+from controlplane.drivers.envoy.routes import PREVIEW, REVISION_HEADER
 from controlplane.kernel.errors import Denied, Invalid, Permanent, Transient
 
 SECONDS = 30.0
@@ -32,16 +32,26 @@ class EnvoyPredictor:
         )
 
     def predict(
-        self, *, environment: str, name: str, body: Mapping[str, Any], key: str, request_id: str
+        self,
+        *,
+        environment: str,
+        name: str,
+        body: Mapping[str, Any],
+        key: str,
+        request_id: str,
+        preview: bool = False,
     ) -> Prediction:
         """Implement `Predictor.predict`."""
         where, what = quote(environment, safe=""), quote(name, safe="")
+        below = PREVIEW if preview else ""
         headers = {"X-Request-Id": request_id, **({keys.HEADER: key} if key else {})}
         started = time.perf_counter()
         try:
             with self._caller() as caller:
                 answer = caller.post(
-                    f"/{where}/{what}/v2/models/{what}/infer", json=dict(body), headers=headers
+                    f"/{where}/{what}{below}/v2/models/{what}/infer",
+                    json=dict(body),
+                    headers=headers,
                 )
         except httpx.TimeoutException as error:
             raise Transient(

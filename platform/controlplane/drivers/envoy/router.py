@@ -22,6 +22,7 @@ from apps.endpoints.domain.values import Route, RouteSeen
 from controlplane.drivers.envoy import routes
 from controlplane.drivers.envoy.admin import client
 from controlplane.drivers.envoy.bootstrap import replace
+from controlplane.drivers.envoy.in_force import InForce, compare
 from controlplane.kernel import digests
 from controlplane.kernel.errors import Conflict, Permanent, Transient
 
@@ -83,7 +84,7 @@ class EnvoyRouter:
         self.folder, self._log, self._clock = folder, log, clock
         self._admin = client(admin)
         self._counted: tuple[float, _Counters] | None = None
-        self._seen: tuple[_Counters, routes.InForce] | None = None
+        self._seen: tuple[_Counters, InForce] | None = None
         self._read: tuple[int, dict[str, Any]] | None = None
 
     def close(self) -> None:
@@ -118,12 +119,12 @@ class EnvoyRouter:
         in_force = self._in_force()
         if kept is None or "removed" in kept:
             return RouteSeen()
-        return routes.compare(routes.from_json(kept), in_force)
+        return compare(routes.from_json(kept), in_force)
 
     def observe_all(self) -> dict[str, RouteSeen]:
         """Implement `TrafficRouter.observe_all`."""
         table, in_force = self._table(), self._in_force()
-        return {e: routes.compare(route, in_force) for e, route in _routes(table).items()}
+        return {e: compare(route, in_force) for e, route in _routes(table).items()}
 
     def _put(self, table: dict[str, Any]) -> None:
         """Write what differs, in order, and wait until Envoy has it.
@@ -194,12 +195,12 @@ class EnvoyRouter:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
-    def _in_force(self) -> routes.InForce:
+    def _in_force(self) -> InForce:
         """Return what Envoy says is in force, asked only where that can have changed."""
         counters = self._counters()
         if self._seen and self._seen[0].same_as(counters):
             return self._seen[1]
-        in_force = routes.InForce(
+        in_force = InForce(
             routes=self._dump("dynamic_route_configs"),
             clusters=self._dump("dynamic_active_clusters"),
         )

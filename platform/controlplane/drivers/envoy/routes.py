@@ -1,4 +1,4 @@
-"""From an endpoint's route to Envoy's resources, and back. Pure: no file, no socket.
+"""From an endpoint's route to Envoy's resources. Pure: no file, no socket.
 
 Every form here is the one in which Envoy prints its configuration, without defaults, so what is
 in force can be compared with what was meant by `==`. A changed weight, a removed key or another
@@ -6,18 +6,21 @@ limit, put in by hand, is seen.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from dataclasses import replace as but
+from functools import lru_cache
+from typing import Any, assert_never
 from urllib.parse import quote
 
-from apps.endpoints.domain import keys
-from apps.endpoints.domain.values import Route, RouteSeen, Share
+from apps.endpoints.domain import keys, routing
+from apps.endpoints.domain.values import WHOLE, Route, Segment, Share, Sticky, StickyBy
 from controlplane.drivers.envoy.bootstrap import (
     ADMIT_CONFIG,
     ADMIT_FILTER,
     API,
     BODY_CONFIG,
     BODY_FILTER,
+    CALLER_HEADER,
     DEFAULT_BODY_LIMIT,
     KEY_CONFIG,
     KEY_FILTER,
@@ -27,12 +30,18 @@ from controlplane.drivers.envoy.bootstrap import (
 )
 
 REVISION_HEADER = "x-modelyard-revision"
+CAPTURE_HEADER = "x-modelyard-capture"  # asks a model server to remember its answer
+REMEMBERED = 7 * 24 * 3600  # seconds for which a caller keeps the cookie it was given
+MIRRORS = "request_mirror_policies"
+PREVIEW = "/preview"  # below an endpoint's address, and above what the model server knows
+NOT_READY = "The revision on trial is not ready. Its model servers are being started."
 # Shorter than any model server keeps an idle connection: else a request could be sent on one
 # that the server is just closing.
 UPSTREAM_IDLE_SECONDS = 3
 # What describes a model and its server; nothing else of a server's is shown to callers.
-READS = r"/[^/]+/[^/]+/v2(/health/(live|ready)|/models/[^/]+(/ready)?)?"
-ITS_OWN = r"^/[^/]+/[^/]+"  # the part of an address that the model server does not know
+READS = r"/v2(/health/(live|ready)|/models/[^/]+(/ready)?)?"
+ITS_OWN = r"/[^/]+/[^/]+"  # the part of an address that the model server does not know
+KEPT = 2048  # endpoints whose resources are remembered, some 16 kB each
 
 Json = dict[str, Any]
 NOBODY: Json = {"not_id": {"any": True}}
@@ -55,13 +64,13 @@ def route_configuration(routes: Iterable[Route]) -> Json:
     A tree of prefixes leads to an endpoint's few routes, so an address costs the same to find
     among a thousand endpoints as among ten.
     """
-    tree = {prefix(r): _leaf(r) for r in sorted(routes, key=lambda r: (r.environment, r.name))}
+    tree = {prefix(r): leaf(r) for r in sorted(routes, key=lambda r: (r.environment, r.name))}
     # What all routes have in common stands here once: a thousand endpoints are read in a moment.
     host: Json = {
         "name": ROUTES,
         "domains": ["*"],
         "retry_policy": _retries(),
-        "request_headers_to_remove": [keys.HEADER, "authorization"],
+        "request_headers_to_remove": [keys.HEADER, "authorization", CAPTURE_HEADER],
         "response_headers_to_add": [_revision_header()],
     }
     if tree:
@@ -92,6 +101,8 @@ def route_configuration(routes: Iterable[Route]) -> Json:
         "@type": f"{API}config.route.v3.RouteConfiguration",
         "name": ROUTES,
         "virtual_hosts": [host],
+        # A caller's own request to be captured is dropped first, and a route adds ours then.
+        "most_specific_header_mutations_wins": True,
     }
 
 
@@ -102,17 +113,18 @@ def prefix(route: Route) -> str:
 
 def clusters(routes: Iterable[Route]) -> list[Json]:
     """Return the cluster of every revision that the proxy should know, by name."""
-    found = (_cluster(route, share) for route in routes for share in route.shares)
+    found = (cluster(route.endpoint, share) for route in routes for share in route.shares)
     return sorted(found, key=lambda cluster: str(cluster["name"]))
 
 
-def _cluster(route: Route, share: Share) -> Json:
-    """Return the cluster of one revision.
+@lru_cache(maxsize=2 * KEPT)
+def cluster(endpoint: str, share: Share) -> Json:
+    """Return the cluster of one revision, to be read only.
 
     Its replicas stand in it, not in a file of their own: Envoy takes an inotify instance for
     every file it watches, of which Linux gives an account 128, and aborts at the next.
     """
-    name = cluster_name(route.endpoint, share.number)
+    name = cluster_name(endpoint, share.number)
     hosts = [
         {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
         for port in share.ports
@@ -158,116 +170,136 @@ def from_json(value: Mapping[str, Any]) -> Route:
         Share(number=s["number"], weight=s["weight"], ports=tuple(s["ports"]))
         for s in value["shares"]
     )
-    admitted = value["admitted"]
+    admitted, sticky = value["admitted"], value.get("sticky")
     return Route(
         **{
             **value,
             "shares": shares,
             "admitted": None if admitted is None else tuple(admitted),
+            "sticky": Sticky(StickyBy(sticky["by"]), sticky["name"]) if sticky else None,
+            "segments": tuple(Segment(**segment) for segment in value.get("segments", ())),
         }
     )
 
 
-def compare(meant: Route, in_force: "InForce") -> RouteSeen:
-    """Return what is in force for one endpoint, beside what was last asked for it.
+@lru_cache(maxsize=KEPT)
+def leaf(route: Route) -> Json:
+    """Return the endpoint's part of the route configuration, to be read only.
 
-    Args:
-        meant: What the table holds.
-        in_force: What Envoy says.
+    One endpoint's change writes all endpoints' routes, and each look compares them all.
     """
-    leaf = in_force.leaves.get(prefix(meant))
-    weights = _weights(leaf or {})
-    names = {s.number: cluster_name(meant.endpoint, s.number) for s in meant.shares}
-    known = {n: in_force.clusters.get(name, {}) for n, name in names.items()}
-    shares = tuple(
-        Share(s.number, weights.get(names[s.number], 0), _ports(known[s.number]))
-        for s in meant.shares
-    )
-    as_meant = all(known[s.number] == _cluster(meant, s) for s in meant.shares)
-    return RouteSeen(route=replace(meant, shares=shares), intact=leaf == _leaf(meant) and as_meant)
-
-
-class InForce:
-    """What Envoy's admin pages say is in force.
-
-    Attributes:
-        configuration: The route configuration; empty when there is none.
-        leaves: By the beginning of the address, an endpoint's part of the route configuration.
-        clusters: By name.
-    """
-
-    def __init__(self, *, routes: list[Json], clusters: list[Json]) -> None:
-        """Read the two lists of Envoy's `/config_dump`."""
-        self.configuration: Json = _configuration(routes)
-        self.leaves: Mapping[str, Json] = _leaves(self.configuration)
-        self.clusters: Mapping[str, Json] = {
-            c["cluster"]["name"]: c["cluster"] for c in clusters if "cluster" in c
-        }
-
-
-def _configuration(routes: list[Json]) -> Json:
-    dumped: list[Json] = [r.get("route_config", {}) for r in routes]
-    return next((c for c in dumped if c.get("name") == ROUTES), {})
-
-
-def _leaves(configuration: Json) -> Mapping[str, Json]:
-    for host in configuration.get("virtual_hosts", []):
-        tree = host.get("matcher", {}).get("matcher_tree", {})
-        found: Mapping[str, Json] = tree.get("prefix_match_map", {}).get("map", {})
-        return found
-    return {}
-
-
-def _ports(cluster: Json) -> tuple[int, ...]:
-    localities = cluster.get("load_assignment", {}).get("endpoints", [])
-    hosts = (host for locality in localities for host in locality.get("lb_endpoints", []))
-    return tuple(h["endpoint"]["address"]["socket_address"]["port_value"] for h in hosts)
-
-
-def _weights(leaf: Json) -> dict[str, int]:
-    """Return the percent of each cluster, as the first route of an endpoint splits it."""
-    try:
-        first = leaf["action"]["typed_config"]["routes"][0]["route"]
-        return {c["name"]: c["weight"] for c in first["weighted_clusters"]["clusters"]}
-    except (KeyError, IndexError, TypeError):
-        return {}
-
-
-def _leaf(route: Route) -> Json:
     return {
         "action": {
             "name": route.endpoint,
             "typed_config": {
                 "@type": f"{API}config.route.v3.RouteList",
-                "routes": _routes(route),
+                "routes": _routes(routing.possible(route)),
             },
         }
     }
 
 
+@dataclass(frozen=True)
+class _Way:
+    """Some of an endpoint's requests, and where they go.
+
+    Attributes:
+        split: The revisions that answer.
+        below: The part of the address between the endpoint's and the model server's.
+        match: What tells these requests from others at the same address.
+        hashed: What places a caller on one side; None lets chance decide.
+        more: What else the routes have.
+        mirror: Percent that is copied to the candidate.
+    """
+
+    split: routing.Split
+    below: str = ""
+    match: Json = field(default_factory=dict)
+    hashed: Json | None = None
+    more: Json = field(default_factory=dict)
+    mirror: int = 0
+
+
 def _routes(route: Route) -> list[Json]:
-    start, name = prefix(route).rstrip("/"), quote(route.name, safe="")
-    infer = f"/v2/models/{name}/infer"
+    """Return an endpoint's routes, of which the first that matches is taken."""
     if not route.serves():
-        return [_unavailable(route, f"{start}/")]
+        return [*_preview(route), _unavailable(route, prefix(route), route.unavailable)]
+    ways = [w for way in _ways(route) for w in _kept_on_one_side(route, way)]
+    return [*_preview(route), *(r for way in ways for r in _serves(route, way))]
+
+
+def infer_address(route: Route, below: str = "") -> str:
+    """Return the address at which predictions are asked for."""
+    return f"{_start(route)}{below}{_infer(route)}"
+
+
+def preview_address(route: Route) -> str:
+    """Return the beginning of every address at which the candidate alone answers."""
+    return f"{_start(route)}{PREVIEW}/"
+
+
+def _preview(route: Route) -> list[Json]:
+    candidate = routing.share(route, route.candidate)
+    if not route.preview or candidate is None:
+        return []
+    if not candidate.ports:
+        return [_unavailable(route, preview_address(route), NOT_READY)]
+    return _serves(route, _Way(split=((candidate.number, WHOLE),), below=PREVIEW))
+
+
+def _ways(route: Route) -> list[_Way]:
+    """Return each segment's way, and then that of everybody else."""
+    segments = [
+        _Way(
+            split=routing.segment_split(route, segment),
+            match={"headers": [_exactly(segment.header, segment.value)]},
+            mirror=route.mirror,
+        )
+        for segment in route.segments
+    ]
+    return [*segments, _Way(split=routing.general_split(route), mirror=route.mirror)]
+
+
+def _kept_on_one_side(route: Route, way: _Way) -> list[_Way]:
+    """Return `way` for callers that stay on one side of it.
+
+    Envoy gives out no cookie of its own where it splits requests among clusters, so a caller that
+    brings none has a way to itself: it is placed by the value that it is given to bring next time.
+    """
+    if route.sticky is None:
+        return [way]
+    name = route.sticky.name
+    match route.sticky.by:
+        case StickyBy.HEADER:
+            return [but(way, hashed={"header": {"header_name": name}})]
+        case StickyBy.COOKIE:
+            known = but(
+                way,
+                match={**way.match, "cookies": [_is_there(name)]},
+                hashed={"cookie": {"name": name}},
+            )
+            new = but(
+                way,
+                hashed={"header": {"header_name": CALLER_HEADER}},
+                more={"response_headers_to_add": [_cookie(route, name)]},
+            )
+            return [known, new]
+        case other:
+            assert_never(other)
+
+
+def _serves(route: Route, way: _Way) -> list[Json]:
+    asks = {"path": infer_address(route, way.below)}
+    reads = {"safe_regex": {"regex": f"{ITS_OWN}{way.below}{READS}"}}
+    its_own = {"pattern": {"regex": f"^{ITS_OWN}{way.below}"}}
+    mirror = _mirror(route, way)
     return [
-        _serves(route, {"path": start + infer}, "POST", {"prefix_rewrite": infer}),
-        _serves(route, {"safe_regex": {"regex": READS}}, "GET", {"regex_rewrite": REWRITE}),
+        _route(route, way, asks, "POST", {"prefix_rewrite": _infer(route), **mirror}),
+        _route(route, way, reads, "GET", {"regex_rewrite": its_own}),
     ]
 
 
-REWRITE: Json = {"pattern": {"regex": ITS_OWN}}
-
-
-def _unavailable(route: Route, start: str) -> Json:
-    return {
-        "match": {"prefix": start},
-        "metadata": _generation(route.generation),
-        "direct_response": {"status": 503, "body": {"inline_string": route.unavailable}},
-    }
-
-
-def _serves(route: Route, match: Json, method: str, rewrite: Json) -> Json:
+def _route(route: Route, way: _Way, match: Json, method: str, action: Json) -> Json:
     filters = {
         **({} if route.max_request_bytes == DEFAULT_BODY_LIMIT else _limited(route)),
         **({} if route.admitted is None else _locked(route.admitted)),
@@ -275,21 +307,75 @@ def _serves(route: Route, match: Json, method: str, rewrite: Json) -> Json:
     return {
         "match": {
             **match,
-            "headers": [{"name": ":method", "string_match": {"exact": method}}],
+            **way.match,
+            "headers": [_exactly(":method", method), *way.match.get("headers", [])],
         },
         "metadata": _generation(route.generation),
-        "route": {
-            "weighted_clusters": {
-                "clusters": [
-                    {"name": cluster_name(route.endpoint, s.number), "weight": s.weight}
-                    for s in route.shares
-                    if s.weight
-                ]
-            },
-            "timeout": _duration(route.timeout_ms),
-            **rewrite,
-        },
+        "route": {**_split(route, way), "timeout": _duration(route.timeout_ms), **action},
         **({"typed_per_filter_config": filters} if filters else {}),
+        **({"request_headers_to_add": [_capture()]} if MIRRORS in action else {}),
+        **way.more,
+    }
+
+
+def _split(route: Route, way: _Way) -> Json:
+    parts = [{"name": cluster_name(route.endpoint, n), "weight": w} for n, w in way.split]
+    if way.hashed is None:
+        return {"weighted_clusters": {"clusters": parts}}
+    return {
+        "weighted_clusters": {"clusters": parts, "use_hash_policy": True},
+        "hash_policy": [way.hashed],
+    }
+
+
+def _mirror(route: Route, way: _Way) -> Json:
+    """Copy some requests to the candidate, whose answers to those go nowhere."""
+    if not way.mirror or route.candidate is None:
+        return {}
+    policy = {
+        "cluster": cluster_name(route.endpoint, route.candidate),
+        "runtime_fraction": {"default_value": {"numerator": way.mirror}},
+        "disable_shadow_host_suffix_append": True,  # the copy is the same request, its host too
+    }
+    return {MIRRORS: [policy]}
+
+
+def _capture() -> Json:
+    return {
+        "header": {"key": CAPTURE_HEADER, "value": "1"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+def _cookie(route: Route, name: str) -> Json:
+    """Give a caller the value by which it was placed."""
+    # A percent sign begins one of Envoy's own words, and doubled stands for itself.
+    path = prefix(route).replace("%", "%%")
+    value = f"{name}=%REQ({CALLER_HEADER})%; Max-Age={REMEMBERED}; Path={path}"
+    return {"header": {"key": "set-cookie", "value": f"{value}; HttpOnly; SameSite=Lax"}}
+
+
+def _exactly(header: str, value: str) -> Json:
+    return {"name": header, "string_match": {"exact": value}}
+
+
+def _is_there(cookie: str) -> Json:
+    return {"name": cookie, "string_match": {"safe_regex": {"regex": ".+"}}}
+
+
+def _start(route: Route) -> str:
+    return prefix(route).rstrip("/")
+
+
+def _infer(route: Route) -> str:
+    return f"/v2/models/{quote(route.name, safe='')}/infer"
+
+
+def _unavailable(route: Route, start: str, sentence: str) -> Json:
+    return {
+        "match": {"prefix": start},
+        "metadata": _generation(route.generation),
+        "direct_response": {"status": 503, "body": {"inline_string": sentence}},
     }
 
 

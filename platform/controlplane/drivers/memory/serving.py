@@ -7,6 +7,7 @@ made to break: servers that do not start, answers that are wrong, a worker that 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
+from apps.endpoints.domain import routing
 from apps.endpoints.domain.values import (
     Golden,
     Problem,
@@ -185,7 +186,7 @@ class MemoryRouter:
         self._refuse_older(route.endpoint, route.generation)
         if route.name in self.refuses:
             raise Permanent("The proxy refused it.", code="envoy.refused")
-        self.routes[route.endpoint] = route
+        self.routes[route.endpoint] = routing.possible(route)
         self.generations[route.endpoint] = route.generation
         self.altered.pop(route.endpoint, None)
         self.applied.append(route)
