@@ -6,7 +6,6 @@ routes) and only when they differ. Nothing here touches a listener.
 """
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ import orjson
 from apps.endpoints.domain.values import Route, RouteSeen
 from controlplane.drivers.envoy import routes
 from controlplane.drivers.envoy.admin import client
-from controlplane.drivers.envoy.bootstrap import replace
+from controlplane.drivers.envoy.bootstrap import holds, replace
 from controlplane.drivers.envoy.in_force import InForce, compare
 from controlplane.kernel import digests
 from controlplane.kernel.errors import Conflict, Permanent, Transient
@@ -142,15 +141,23 @@ class EnvoyRouter:
         wanted = _routes(table).values()
         clusters = {c["name"]: c for c in routes.clusters(wanted)}
         configuration = routes.route_configuration(wanted)
-        old = {n: c for n, c in self._clusters_on_disk().items() if n not in clusters}
-        told = self._tell(CLUSTERS, _listed({**old, **clusters}))
+        # A changed weight changes no cluster, and need not wait for their file.
+        same = holds(self.folder / CLUSTERS, _versioned(_listed(clusters)))
+        told = (
+            False if same else self._tell(CLUSTERS, _listed({**self._old(clusters), **clusters}))
+        )
         told |= self._tell(ROUTES, [configuration])
         if not told and not self._has(clusters, configuration):
             for name in (CLUSTERS, ROUTES):
                 (self.folder / name).unlink(missing_ok=True)
             self._tell(CLUSTERS, _listed(clusters))
             self._tell(ROUTES, [configuration])
-        self._tell(CLUSTERS, _listed(clusters))
+        if not same:
+            self._tell(CLUSTERS, _listed(clusters))
+
+    def _old(self, clusters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the clusters that Envoy was told of and that are not among `clusters`."""
+        return {n: c for n, c in self._clusters_on_disk().items() if n not in clusters}
 
     def _has(self, clusters: Mapping[str, Any], configuration: Mapping[str, Any]) -> bool:
         seen = self._in_force()
@@ -167,11 +174,11 @@ class EnvoyRouter:
             Permanent: Envoy refused it.
             Transient: Envoy has not taken it up in time.
         """
-        before, logged = self._counters(fresh=True), self._log_size()
-        body = {"resources": resources}
-        version = digests.of_bytes(digests.canonical(body))[7:23]
-        if not replace(self.folder / name, {"version_info": version, **body}):
+        content = _versioned(resources)
+        if holds(self.folder / name, content):
             return False
+        before, logged = self._counters(fresh=True), self._log_size()
+        replace(self.folder / name, content)
         until = self._clock() + TAKEN_UP_WITHIN
         while self._counters(fresh=True).taken[name] == before.taken[name]:
             if self._counters().refused > before.refused:
@@ -190,7 +197,7 @@ class EnvoyRouter:
 
     def _clusters_on_disk(self) -> dict[str, Any]:
         try:
-            resources = json.loads((self.folder / CLUSTERS).read_bytes())["resources"]
+            resources = orjson.loads((self.folder / CLUSTERS).read_bytes())["resources"]
             return {str(r["name"]): r for r in resources}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
@@ -292,6 +299,13 @@ class EnvoyRouter:
 
 def _routes(table: Mapping[str, Any]) -> dict[str, Route]:
     return {e: routes.from_json(v) for e, v in table.items() if "removed" not in v}
+
+
+def _versioned(resources: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a file says of `resources`, whose version is that of their content."""
+    content = orjson.dumps(resources, option=orjson.OPT_SORT_KEYS)
+    version = digests.of_bytes(content)[7:23]
+    return {"version_info": version, "resources": orjson.Fragment(content)}
 
 
 def _listed(clusters: Mapping[str, Any]) -> list[dict[str, Any]]:
