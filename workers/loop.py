@@ -8,7 +8,7 @@
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,6 +92,33 @@ def sweep_beside(name: str, kind: Kind, *, now: Callable[[], datetime]) -> int:
         with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
             until = now() + ROUND
             return sum(pool.map(lambda _: _passes(kind, now, until), range(threads)))
+
+
+def sweep_strangers(kinds: Mapping[str, Kind], *, now: Callable[[], datetime]) -> int:
+    """Sweep every kind that waits for strangers and has something due, side by side.
+
+    One process of all does it, however many kinds there are: the others stay free for what must
+    not wait.
+    """
+    due = {name: kind for name, kind in kinds.items() if kind.threads and _is_due(kind, now())}
+    if not due:
+        return 0
+    with _alone("strangers") as alone:
+        if not alone:
+            return 0
+        with ThreadPoolExecutor(len(due), thread_name_prefix="strangers") as pool:
+            return sum(pool.map(lambda name: _swept(name, due[name], now=now), due))
+
+
+def _is_due(kind: Kind, now: datetime) -> bool:
+    return kind.model._default_manager.filter(next_reconcile_at__lte=now).exists()
+
+
+def _swept(name: str, kind: Kind, *, now: Callable[[], datetime]) -> int:
+    try:
+        return sweep_beside(name, kind, now=now)
+    finally:
+        connections.close_all()  # this thread's own
 
 
 def _passes(kind: Kind, now: Callable[[], datetime], until: datetime) -> int:

@@ -25,8 +25,8 @@ def sweep() -> None:
 
 @shared_task(name="workers.deliver")
 def deliver() -> None:
-    """Hand over every message that is due."""
-    loop.sweep_beside("delivery", wiring.KINDS["delivery"], now=CLOCK.now)
+    """Hand over every message that is due, and put every question to other sources."""
+    loop.sweep_strangers(wiring.KINDS, now=CLOCK.now)
 
 
 @shared_task(name="workers.measure")

@@ -8,6 +8,12 @@ import structlog
 from django.conf import settings
 
 from apps.accounts import services as accounts
+from apps.analysis import reconcile as analysis
+from apps.analysis.asking import AskingReconciler
+from apps.analysis.comparator import Comparator
+from apps.analysis.domain.values import SourceKind
+from apps.analysis.models import AnalysisRun, Asking
+from apps.analysis.reconcile import AnalysisReconciler
 from apps.builds import services as builds
 from apps.builds.models import Build
 from apps.builds.reconcile import BuildReconciler
@@ -36,8 +42,11 @@ from apps.rollouts.models import Rollout
 from apps.rollouts.reconcile import RolloutReconciler
 from controlplane.drivers.envoy.router import EnvoyRouter
 from controlplane.drivers.envoy.stats import EnvoyMeter
+from controlplane.drivers.local.answers import LocalAnswers
+from controlplane.drivers.local.capacity import LocalCapacity
 from controlplane.drivers.local.jobs import LocalBundles, LocalJobs
 from controlplane.drivers.local.load import LocalLoad
+from controlplane.drivers.local.metric_jobs import MetricJobs
 from controlplane.drivers.local.servers import LocalServers
 from controlplane.drivers.local.supervisor import Supervisor
 from controlplane.drivers.mlflow.store import MlflowStore
@@ -46,6 +55,8 @@ from controlplane.drivers.notices.services import AppriseSender
 from controlplane.drivers.notices.webhook import WebhookSender
 from controlplane.drivers.oci.layout import OciLayout
 from controlplane.drivers.oci.reading import BundleReader
+from controlplane.drivers.prometheus.source import PrometheusSource
+from controlplane.drivers.webhooks.source import WebhookSource
 from controlplane.http import idempotency
 from controlplane.kernel.errors import Transient
 from workers.loop import Kind
@@ -120,6 +131,18 @@ def endpoint_reconciler() -> EndpointReconciler:
 
 
 @cache
+def capacity() -> LocalCapacity:
+    """Return what knows how much is free."""
+    return LocalCapacity(model_servers())
+
+
+@cache
+def rollout_reconciler() -> RolloutReconciler:
+    """Return what drives rollouts."""
+    return RolloutReconciler(capacity())
+
+
+@cache
 def load_tests() -> LocalLoad:
     """Return what runs load tests."""
     return LocalLoad(settings.HOME, instance=settings.INSTANCE)
@@ -136,6 +159,24 @@ def checklist_reconciler() -> ChecklistReconciler:
 def traffic_measurer() -> monitoring.Measurer:
     """Return what reads the proxy's statistics."""
     return monitoring.Measurer(EnvoyMeter(admin=settings.ENV.envoy_admin))
+
+
+@cache
+def analysis_reconciler() -> AnalysisReconciler:
+    """Return what looks at canaries."""
+    return AnalysisReconciler(Comparator(LocalAnswers()))
+
+
+@cache
+def asking_reconciler() -> AskingReconciler:
+    """Return what asks other sources for metrics."""
+    return AskingReconciler(
+        {
+            SourceKind.PROMETHEUS: PrometheusSource(settings.PROMETHEUS_URL),
+            SourceKind.WEBHOOK: WebhookSource(private=settings.NOTIFY_PRIVATE),
+            SourceKind.JOB: MetricJobs(settings.METRIC_JOBS),
+        }
+    )
 
 
 @cache
@@ -156,8 +197,11 @@ KINDS: dict[str, Kind] = {
     "build": Kind(Build, build_reconciler),
     "checklist": Kind(Checklist, checklist_reconciler, lease=timedelta(minutes=2)),
     "release": Kind(Release, ReleaseReconciler),
-    "rollout": Kind(Rollout, RolloutReconciler),
+    # Before rollouts: after a silence they should find a fresh look, not a stale one.
+    "analysis": Kind(AnalysisRun, analysis_reconciler),
+    "rollout": Kind(Rollout, rollout_reconciler),
     "delivery": Kind(Delivery, delivery_reconciler, threads=8),
+    "asking": Kind(Asking, asking_reconciler, threads=8),
 }
 
 
@@ -193,6 +237,7 @@ def tidy(now: datetime) -> None:
         model_servers().drop_logs(now=now)
         environments.drop_unused(settings.HOME, now=now)
     monitoring.tidy(now)
+    analysis.tidy(now)
     accounts.tidy(now)
     notifications.tidy(now=now)
     idempotency.forget_expired(now)

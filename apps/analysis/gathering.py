@@ -25,6 +25,9 @@ from controlplane.kernel.errors import Permanent, Transient
 from controlplane.kernel.quantities import Tally, of_share
 
 Json = dict[str, Any]
+# So long may a source be silent before the run says that it cannot look: whoever decides by it
+# would pause for every question that was lost on its way.
+PATIENCE = timedelta(seconds=40)
 NOT_COMPARED = Problem(
     "analysis.no_comparator",
     "Nothing compares answers to mirrored requests here.",
@@ -78,7 +81,9 @@ def gather(
     recent = Recent(
         errors=_between(seen, run, _errors, since=max(begin, run.started_at), until=now)
     )
-    return Gathered(found, until, recent, cursor, compared.comparison, problem or _unanswered(run))
+    return Gathered(
+        found, until, recent, cursor, compared.comparison, problem or _unanswered(run, now)
+    )
 
 
 def slices_of(
@@ -193,10 +198,12 @@ def _slice_of(metric: Metric, row: Measurement) -> Slice:
     return Slice(row.at, row.seconds, stable, canary)
 
 
-def _unanswered(run: AnalysisRun) -> Problem | None:
-    """Return why another source has no answer, where one has none."""
-    row = Asking.objects.filter(run=run).exclude(problem="").order_by("id").first()
-    return Problem(row.problem_code, row.problem, row.remedy) if row else None
+def _unanswered(run: AnalysisRun, now: datetime) -> Problem | None:
+    """Return why another source has had no answer for a while, where one has none."""
+    for row in Asking.objects.filter(run=run).exclude(problem="").order_by("id"):
+        if now - (row.answered_at or run.started_at) >= PATIENCE:
+            return Problem(row.problem_code, row.problem, row.remedy)
+    return None
 
 
 # --- mirrored answers ---------------------------------------------------------------------------
@@ -221,19 +228,21 @@ def _compared(
         return _Compared({}), None
     if comparator is None:
         return _Compared({}), NOT_COMPARED
+    since = _time(cursor.get("compared"), run.started_at)
     try:
         looked = comparator.look(
             cursor.get("answers", {}), stable_ports=_ports(run.stable),
             canary_ports=_ports(run.candidate), now=now, since=run.started_at,
         )  # fmt: skip
     except (Transient, Permanent) as error:
-        return _Compared({}), Problem(error.code, error.sentence, error.remedy)
-    since = _time(cursor.get("compared"), run.started_at)
+        brief = now - since < PATIENCE
+        problem = Problem(error.code, error.sentence, error.remedy)
+        return _Compared({}), None if brief else problem
     cursor |= {"answers": looked.cursor, "compared": now.isoformat()}
     piece = Slice(since, (now - since).total_seconds(), Tally(), comparing.tally(looked.compared))
     total = looked.added_to(comparison.from_json(run.comparison))
-    problem = Problem("analysis.no_answers", looked.problem, "") if looked.problem else None
-    return _Compared({name: [piece] for name in names}, comparison.to_json(total)), problem
+    silent = Problem("analysis.no_answers", looked.problem, "") if looked.problem else None
+    return _Compared({name: [piece] for name in names}, comparison.to_json(total)), silent
 
 
 def _ports(revision: Revision) -> list[int]:

@@ -381,6 +381,18 @@ def test_a_source_that_cannot_be_asked_is_an_error_that_keeps_the_evidence(
     assert verbs()[-2:] == ["analysis.fault", "analysis.recover"]
 
 
+def test_a_source_that_is_silent_for_a_moment_is_no_error_yet() -> None:
+    house = House(MEMORY)
+    asked(house)
+    house.now += asking.EVERY
+    house.source.problem = Transient("Silence.")
+    assert asked(house).problem == "Silence."
+    house.now += timedelta(seconds=5)
+    assert (house.look().state, house.run.problem) == ("running", "")
+    house.now += timedelta(seconds=5)
+    assert (house.look().state, house.run.problem) == ("errored", "Silence.")
+
+
 def test_a_source_is_asked_later_each_time_and_at_least_every_minute() -> None:
     house = House(MEMORY)
     house.source.problem = Transient("Silence.")
@@ -397,6 +409,7 @@ def test_an_error_does_not_hide_that_the_canary_is_worse() -> None:
     house = House(*spec.defaults(), MEMORY)
     house.source.problem = Transient("Silence.")
     asked(house)
+    house.goes_on(5, canary=(50, 1))
     house.until(Answer.WORSE, windows=60, canary=(50, 8))
     assert (house.run.state, house.standing.answer) == ("errored", Answer.WORSE)
     assert house.standing.problem == "Silence."
@@ -405,7 +418,8 @@ def test_an_error_does_not_hide_that_the_canary_is_worse() -> None:
 def test_what_was_not_worse_is_not_said_while_a_source_is_silent() -> None:
     metric = Metric(**{**MEMORY.__dict__, "required": False})
     house = House(*spec.defaults(), metric)
-    house.until(Answer.NOT_WORSE, windows=200, **GOOD)
+    house.goes_on(6, **GOOD)
+    assert house.run.answer == Answer.NOT_WORSE
     house.source.problem = Transient("Silence.")
     asked(house)
     house.look()
