@@ -208,8 +208,7 @@ class App:
             return _error(400, "“after” and “limit” are whole numbers.")
         if after < 0 or limit < 1:
             return _error(400, "“after” is at least 0, and “limit” at least 1.")
-        page = self.kept.page(after=after, limit=limit)
-        return _json(200, page)
+        return Reply(200, self.kept.page(after=after, limit=limit))
 
     def _metrics(self) -> Reply:
         depth = self.batcher.depth if self.batcher else 0

@@ -8,12 +8,11 @@ of its body there is a digest. Reading takes nothing away, so a reader that dies
 import hashlib
 import math
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-import numpy as np
+import orjson
 
 from workers.runtimes.oip import protocol
 from workers.runtimes.oip.batching import Arrays
@@ -26,11 +25,10 @@ ENTRIES = 4096
 OCTETS = 64 * 1024**2
 ELEMENTS = 1000  # of one answer's outputs together; of larger ones a sample and a digest is kept
 PAGE = 200  # answers that one reading gives at most
-PAGE_OCTETS = 1024**2  # and about their size: they are written where requests are answered
+PAGE_OCTETS = 1024**2  # and about their size: reading must not hold up those who ask
 
 _LONG = 200  # characters of a text, or of a caller's own request id
-_OVERHEAD = 600  # bytes of one entry beside its data, roughly
-_OVERHEAD_OF_ARRAY = 200
+_OVERHEAD = 48  # bytes of a kept answer beside its JSON
 
 
 @dataclass(slots=True)
@@ -48,48 +46,11 @@ class Note:
     outputs: Arrays = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Sample:
-    """Some elements of an output that is too large to be kept.
-
-    Attributes:
-        data: Flat: every `step`th element; none where `step` is 0.
-        digest: Of all elements.
-    """
-
-    datatype: str
-    shape: tuple[int, ...]
-    data: Array
-    step: int
-    digest: str
-
-
-@dataclass(slots=True)
-class _Entry:
-    sequence: int
-    at: float
-    request_id: str
-    body: str
-    status: int
-    milliseconds: float
-    outputs: Mapping[str, Array | _Sample]
-    octets: int
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "sequence": self.sequence,
-            "at": self.at,
-            "request_id": self.request_id,
-            "body": self.body,
-            "status": self.status,
-            "error": self.status >= 500,
-            "milliseconds": self.milliseconds,
-            "outputs": [_document(name, output) for name, output in self.outputs.items()],
-        }
-
-
 class Kept:
     """The newest answers to marked requests. Used from the event loop only.
+
+    Each is kept as the JSON that it will be read as: the work is done once, its size is known,
+    and a full ring of them is nothing that Python's garbage collector has to walk through.
 
     Attributes:
         run: Names this process's numbering: another process begins again at 1.
@@ -99,7 +60,7 @@ class Kept:
     def __init__(self, run: str, *, entries: int = ENTRIES, octets: int = OCTETS) -> None:
         """Keep at most so many answers of together so many bytes."""
         self.run, self.last = run, 0
-        self._entries: deque[_Entry] = deque()
+        self._lines: deque[bytes] = deque()
         self._most, self._room = entries, octets
 
     def add(self, note: Note, *, status: int, seconds: float, at: float) -> None:
@@ -111,51 +72,51 @@ class Kept:
             seconds: How long it took.
             at: When it was given, in seconds since 1970.
         """
-        outputs = _within_bounds(note.outputs)
-        self.last += 1
-        entry = _Entry(
-            sequence=self.last,
-            at=at,
-            request_id=note.request_id,
-            body=note.body,
-            status=status,
-            milliseconds=round(1000 * seconds, 4),
-            outputs=outputs,
-            octets=_OVERHEAD + sum(map(_octets, outputs.values())),
+        line = orjson.dumps(
+            {
+                "sequence": self.last + 1,
+                "at": at,
+                "request_id": note.request_id,
+                "body": note.body,
+                "status": status,
+                "error": status >= 500,
+                "milliseconds": round(1000 * seconds, 4),
+                "outputs": _documents(note.outputs),
+            }
         )
-        self._entries.append(entry)
-        self._room -= entry.octets
-        while len(self._entries) > self._most or self._room < 0:
-            self._room += self._entries.popleft().octets
+        self.last += 1
+        self._lines.append(line)
+        self._room -= len(line) + _OVERHEAD
+        while len(self._lines) > self._most or self._room < 0:
+            self._room += len(self._lines.popleft()) + _OVERHEAD
 
-    def page(self, *, after: int, limit: int = PAGE) -> dict[str, Any]:
+    def page(self, *, after: int, limit: int = PAGE) -> bytes:
         """Return what was kept since answer number `after`, oldest first, as JSON.
 
         `next` is what to ask for next; when it equals `last`, everything was read. `lost` counts
         what came after `after` and is kept no more.
         """
-        first = self.last - len(self._entries) + 1
-        begin = min(max(0, after + 1 - first), len(self._entries))
-        found: list[_Entry] = []
+        fallen = self.last - len(self._lines)
+        start = min(max(after, fallen), self.last)
+        found: list[bytes] = []
         octets = 0
-        for entry in islice(self._entries, begin, None):
-            octets += entry.octets
+        for line in islice(self._lines, start - fallen, None):
+            octets += len(line)
             if len(found) == min(limit, PAGE) or (found and octets > PAGE_OCTETS):
                 break
-            found.append(entry)
-        return {
+            found.append(line)
+        head = {
             "run": self.run,
-            "next": found[-1].sequence if found else max(after, first - 1),
+            "next": start + len(found),
             "last": self.last,
-            "lost": max(0, first - 1 - after),
-            "answers": [entry.document() for entry in found],
+            "lost": max(0, fallen - after),
         }
+        return b'%s,"answers":[%s]}' % (orjson.dumps(head)[:-1], b",".join(found))
 
 
 def note(headers: list[tuple[bytes, bytes]]) -> Note:
     """Return a note about the request with these headers."""
-    found = next((value for name, value in headers if name == REQUEST_ID), b"")
-    return Note(found[:_LONG].decode("latin-1"))
+    return Note(dict(headers).get(REQUEST_ID, b"")[:_LONG].decode("latin-1"))
 
 
 def digest(content: bytes) -> str:
@@ -163,68 +124,52 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _within_bounds(outputs: Arrays) -> Mapping[str, Array | _Sample]:
-    """Return copies of outputs, small ones whole, of larger ones an even share of `ELEMENTS`.
-
-    Copies, always: a slice would hold the whole batch, and a model may use its buffers again.
-    """
+def _documents(outputs: Arrays) -> list[dict[str, Any]]:
+    """Return outputs for JSON: small ones whole, of larger ones an even share of `ELEMENTS`."""
     if sum(array.size for array in outputs.values()) <= ELEMENTS:
-        return {name: _copy(array) for name, array in outputs.items()}
+        return [_document(name, array) for name, array in outputs.items()]
     left, found = ELEMENTS, {}
     by_size = sorted(outputs.items(), key=lambda output: output[1].size)
     for place, (name, array) in enumerate(by_size):
         room = left // (len(by_size) - place)
         fits = array.size <= room
-        found[name] = _copy(array) if fits else _sample(array, room)
+        found[name] = _document(name, array) if fits else _sample(name, array, room)
         left -= min(array.size, room)
-    return {name: found[name] for name in outputs}
+    return [found[name] for name in outputs]
 
 
-def _copy(array: Array) -> Array:
-    if array.dtype.kind in "biuf":
-        return array.copy()
-    made = np.empty(array.size, dtype=np.object_)
-    made[:] = [_text(value) for value in array.ravel().tolist()]
-    return made.reshape(array.shape)
+def _document(name: str, array: Array) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datatype": protocol.datatype_of(array),
+        "shape": array.shape,
+        "data": _values(array.ravel()),
+    }
 
 
-def _sample(array: Array, room: int) -> _Sample:
+def _sample(name: str, array: Array, room: int) -> dict[str, Any]:
+    """Return every `step`th element, and a digest of all."""
     flat = array.ravel()
     step = -(-flat.size // room) if room else 0
-    return _Sample(
-        datatype=protocol.datatype_of(array),
-        shape=array.shape,
-        data=_copy(flat[::step] if step else flat[:0]),
-        step=step,
-        digest=digest(protocol.to_bytes(array)),
-    )
+    return _document(name, array[:0]) | {
+        "shape": array.shape,
+        "data": _values(flat[::step] if step else flat[:0]),
+        "step": step,
+        "digest": digest(protocol.to_bytes(array)),
+    }
+
+
+def _values(flat: Array) -> list[Any]:
+    values: list[Any] = flat.tolist()
+    if protocol.datatype_of(flat) == "BYTES":
+        return [_text(value) for value in values]
+    if flat.dtype.kind == "f" and not all(map(math.isfinite, values)):
+        return [value if math.isfinite(value) else protocol.spell(value) for value in values]
+    return values
 
 
 def _text(value: object) -> str:
     """Return a text as it is, and of a long one its beginning and a digest that tells it."""
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    if len(text) <= _LONG:
-        return text
-    return f"{text[:_LONG]}… {digest(text.encode('utf-8', 'backslashreplace'))}"
-
-
-def _octets(output: Array | _Sample) -> int:
-    data = output.data if isinstance(output, _Sample) else output
-    texts = sum(map(len, data.ravel().tolist())) if data.dtype == np.object_ else 0
-    return _OVERHEAD_OF_ARRAY + data.nbytes + 4 * texts
-
-
-def _document(name: str, output: Array | _Sample) -> dict[str, Any]:
-    if isinstance(output, _Sample):
-        whole = {"datatype": output.datatype, "shape": output.shape}
-        part = {"step": output.step, "digest": output.digest}
-        return {"name": name, **whole, "data": _values(output.data), **part}
-    datatype = protocol.datatype_of(output)
-    return {"name": name, "datatype": datatype, "shape": output.shape, "data": _values(output)}
-
-
-def _values(array: Array) -> list[Any]:
-    values: list[Any] = array.ravel().tolist()
-    if array.dtype.kind == "f" and not all(map(math.isfinite, values)):
-        return [value if math.isfinite(value) else protocol.spell(value) for value in values]
-    return values
+    content = value if isinstance(value, bytes) else str(value).encode("utf-8", "backslashreplace")
+    text = content.decode("utf-8", "backslashreplace")
+    return text if len(text) <= _LONG else f"{text[:_LONG]}… {digest(content)}"
