@@ -77,7 +77,8 @@ class Comparison:
         flips: Of these, with another label by the canary.
         stable_errors: Of the pairs, those where stable failed (status 5xx).
         canary_errors: Of the pairs, those where the canary failed.
-        unmatched_stable: Answers of stable without one of the canary.
+        unmatched_stable: Answers of stable without one of the canary; where fewer than all
+            requests are copied, mostly those that were not.
         unmatched_canary: The other way round.
         lost: Answers that were kept no more when they were to be read, as far as is known.
         restarts: Servers that were restarted meanwhile; what they kept went with them.
@@ -288,10 +289,12 @@ def _failures(comparison: Comparison) -> str:
 
 
 def _missing(comparison: Comparison) -> str:
-    alone = comparison.unmatched_stable + comparison.unmatched_canary
+    stable, canary = comparison.unmatched_stable, comparison.unmatched_canary
     parts = []
-    if alone:
-        parts.append(f"{_counted_of(alone, 'answer')} had no counterpart")
+    if stable and not comparison.pairs:  # else, these may just not have been copied
+        parts.append(f"{_counted_of(stable, 'answer')} of stable had no counterpart")
+    if canary:
+        parts.append(f"{_counted_of(canary, 'answer')} of the canary had no counterpart")
     if comparison.lost:
         were = "was" if comparison.lost == 1 else "were"
         parts.append(f"{comparison.lost:,} {were} kept no more when they were to be read")

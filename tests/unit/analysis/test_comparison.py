@@ -190,9 +190,14 @@ SENTENCES = [
     ),
     pytest.param(
         many(2), {"unmatched_stable": 3, "unmatched_canary": 1, "lost": 1, "restarts": 1},
-        "4 answers had no counterpart; 1 was kept no more when they were to be read; servers "
+        "1 answer of the canary had no counterpart; 1 was kept no more when they were to be read; servers "
         "were restarted once.",
         id="what is missing",
+    ),
+    pytest.param(
+        [], {"unmatched_stable": 812},
+        "No answers have been compared yet. 812 answers of stable had no counterpart.",
+        id="a canary that says nothing",
     ),
 ]  # fmt: skip
 
