@@ -14,6 +14,9 @@ from apps.endpoints.models import Endpoint, Revision
 from apps.environments.models import Environment
 from apps.registry import blobs
 from apps.registry.models import ModelVersion, RegisteredModel, VersionFile
+from apps.rollouts.domain import document
+from apps.rollouts.domain.strategy import DEFAULT, Strategy
+from apps.rollouts.models import Rollout
 from controlplane.kernel import digests
 from controlplane.kernel.actor import Actor, ActorKind, Grant, Role
 from controlplane.kernel.clock import SystemClock
@@ -226,6 +229,28 @@ def revision(
                 {"index": i, "port": 20_000 + i, "pid": 100 + i, "state": "ready"}
                 for i in range(ready if alive else 0)
             ],
+            **columns,
+        },
+    )
+
+
+def rollout(
+    *, candidate: Revision, stable: Revision | None = None, strategy: Strategy = DEFAULT,
+    **columns: Any,
+) -> Rollout:  # fmt: skip
+    """Return a rollout to `candidate` that nobody drives, pending unless told otherwise."""
+    now = SystemClock().now()
+    return Rollout.objects.create(
+        endpoint=candidate.endpoint,
+        candidate=candidate,
+        stable=stable,
+        release=f"made-{next(_numbers)}",
+        strategy=document.as_document(strategy),
+        authorization={"ground": "approved", "digest": "sha256:0"},
+        **{
+            "state_since": now,
+            "started_by": "factory",
+            "next_reconcile_at": now + timedelta(days=9),
             **columns,
         },
     )

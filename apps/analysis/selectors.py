@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Count, F, QuerySet, Window
+from django.db.models.functions import Mod, RowNumber
 
 from apps.accounts.domain import access
 from apps.analysis.domain import ending, pooling
@@ -90,3 +91,19 @@ def _visible(actor: Actor) -> QuerySet[AnalysisRun]:
     return AnalysisRun.objects.filter(candidate__endpoint__model__in=mine).select_related(
         "stable", "candidate__endpoint__environment"
     )
+
+
+def curves(run: AnalysisRun, *, most: int = MOST_LOOKS) -> dict[str, list[Look]]:
+    """Return what was known of every metric, look by look, oldest first, by one query.
+
+    Of more than `most` looks of a metric, some are left out, evenly; the newest is always there.
+    """
+    mine = Window(RowNumber(), partition_by="metric", order_by=[F("at").desc(), F("id").desc()])
+    rows = Look.objects.filter(run=run).annotate(
+        place=mine, count=Window(Count("id"), partition_by="metric")
+    )
+    kept = rows.annotate(left=Mod(F("place") - 1, 1 + (F("count") - 1) / most)).filter(left=0)
+    found: dict[str, list[Look]] = {}
+    for look in kept.order_by("at", "id"):
+        found.setdefault(look.metric, []).append(look)
+    return found
