@@ -141,8 +141,13 @@ if (topics) {
   });
   setInterval(sayLive, 1000);
 }
-// Parts that age by themselves (a live chart) say how often they want to be looked at.
-for (const node of $$("[data-every]")) setInterval(() => { if (!document.hidden) htmx.trigger(node, "refetch"); }, node.dataset.every * 1000);
+// Parts that age by themselves (a live chart) say how often they want to be looked at, in seconds.
+let seconds = 0;
+setInterval(() => {
+  seconds += 1;
+  if (document.hidden) return;
+  for (const node of $$("[data-every]")) if (seconds % node.dataset.every === 0 && !isWrittenIn(node)) htmx.trigger(node, "refetch"); // looked up anew: a part that was fetched again is another node
+}, 1000);
 
 document.addEventListener("htmx:configRequest", (event) => { if (event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = csrf(); });
 // An error answers with a notice and says where it belongs; htmx would drop it.
