@@ -29,7 +29,7 @@ class Case:
 
 # The baselines: a page that grows must say so here.
 CASES = [
-    Case("/", 10),
+    Case("/", 11),
     Case("/models", 7),
     Case("/models?q=iris&sort=name", 7),
     Case("/models/new", 4),
@@ -56,6 +56,8 @@ CASES = [
     Case("/policies/production/medium", 7),
     Case("/builds", 7),
     Case("/builds/{build}", 7),
+    Case("/rollouts", 6),
+    Case("/rollouts?state=running&environment=dev", 6),
     Case("/endpoints", 7),
     Case("/endpoints/dev/iris", 8),
     Case("/search", 3),
@@ -64,7 +66,7 @@ CASES = [
 PATHS = [case.path for case in CASES]
 EMPTY = [
     "/", "/inbox", "/releases", "/releases/new", "/models", "/models/new", "/builds", "/policies",
-    "/endpoints", "/search", "/search?q=nothing",
+    "/rollouts", "/endpoints", "/search", "/search?q=nothing",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from controlplane.kernel.actor import ANONYMOUS, Actor, ActorKind
 
 THEMES = ("light", "dark")
 INBOX = "/inbox"
+ROLLOUTS = "/rollouts"
 SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "",
@@ -28,6 +29,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("Models", "/models"),
             ("Builds", "/builds"),
             ("Releases", "/releases"),
+            ("Rollouts", ROLLOUTS),
             ("Endpoints", "/endpoints"),
         ),
     ),
@@ -35,6 +37,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "Keep it running",
         (
             ("Policies", "/policies"),
+            ("Strategies", "/strategies"),
             ("Freezes", "/freezes"),
             ("Deliveries", "/deliveries"),
             ("Audit", "/audit"),
@@ -64,6 +67,11 @@ class Place:
     def counted(self) -> bool:
         """Return whether it is the inbox."""
         return self.href == INBOX
+
+    @property
+    def running(self) -> bool:
+        """Return whether it is the rollouts, whose number is fetched after the page."""
+        return self.href == ROLLOUTS
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from apps.endpoints import selectors as endpoints
 from apps.endpoints.domain.summary import EndpointState
 from apps.registry import selectors as registry
 from apps.releases.web import inbox
+from apps.rollouts import selectors as rollouts
+from apps.rollouts.web import listing
 from controlplane.http.htmx import page
 from controlplane.http.permissions import actor_of, signed_in
 from controlplane.http.templatetags.components import rounded, word_for
@@ -26,6 +28,7 @@ from controlplane.kernel.actor import Actor
 MOST_LIVE = 12
 MOST_ENDPOINTS = 200
 MOST_MAKING = 6
+MOST_ROLLING = 6
 MOST_WRONG = 5
 MOST_EVENTS = 12
 MOST_WAITING = 4
@@ -33,6 +36,7 @@ STATIONS = 4  # register, build, verify, live
 PARTS = {
     "head": "console/_home_head.html",
     "wrong": "console/_home_wrong.html",
+    "rolling": "console/_home_rolling.html",
     "live": "console/_home_live.html",
     "making": "console/_home_making.html",
     "lately": "console/_home_lately.html",
@@ -84,13 +88,16 @@ def home(request: HttpRequest) -> HttpResponse:
     wrong = _wrong(views, failed)
     live = sorted((v for v in views if v.live or v.coming or v.failed), key=_worst_first)
     rows = table(actor, live[:MOST_LIVE], show_environment=True)
-    making = _making(active, views)
+    rolling = _rolling(actor)
+    moving = {line.row.candidate_id for line in rolling}
+    making = _making(active, [v for v in views if v.coming is None or v.coming.pk not in moving])
     context = {
         "heading": _heading(wrong, live, making),
-        "lead": _lead(live, making, rows),
+        "lead": _lead(live, making, rows, rolling),
         "wrong": wrong[:MOST_WRONG],
         "rows": rows,
         "more": max(0, len(live) - MOST_LIVE),
+        "rolling": rolling,
         "making": making[:MOST_MAKING],
         "events": _events(actor),
         "waits": inbox.to_decide(actor, limit=MOST_WAITING),
@@ -129,6 +136,12 @@ def _build_wrong(build: Build) -> Wrong:
     what = f"Build {build.number} of {build.version.model.name} v{build.version.number} failed."
     why = f"{build.problem} {build.remedy}".strip()
     return Wrong("failed", what, why, f"/builds/{build.public_id}", "Open the build")
+
+
+def _rolling(actor: Actor) -> list[listing.Line]:
+    """Return the rollouts that run, those that wait for a person first."""
+    found = listing.lines(list(rollouts.running(actor)[:MOST_ROLLING]))
+    return sorted(found, key=lambda line: not line.asks)
 
 
 def _making(active: Sequence[Build], views: Sequence[endpoints.EndpointView]) -> list[Making]:
@@ -191,6 +204,7 @@ def _lead(
     live: Sequence[endpoints.EndpointView],
     making: Sequence[Making],
     rows: Sequence[standing.EndpointRow],
+    rolling: Sequence[listing.Line],
 ) -> str:
     answering = [v for v in live if _answers(v)]
     where = len({v.row.environment_id for v in answering})
@@ -202,6 +216,9 @@ def _lead(
         places = "one environment" if where == 1 else f"{_number(where).lower()} environments"
         traffic = f"{rounded(rate)} requests a second" if rate else "no request right now"
         parts.append(f"{_number(models)} {noun} {traffic} in {places}.")
+    if rolling:
+        verb = "rollout is" if len(rolling) == 1 else "rollouts are"
+        parts.append(f"{_number(len(rolling))} {verb} under way.")
     moving = len(making)
     if moving:
         verb = "version is" if moving == 1 else "versions are"
