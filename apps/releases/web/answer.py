@@ -7,6 +7,7 @@ from apps.approvals.selectors import RequestView, may_fill
 from apps.gates.selectors import GateView
 from apps.releases.domain.states import ReleaseState
 from apps.releases.web.seen import Seen
+from apps.rollouts.domain import document, words
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ENDED = {
@@ -81,11 +82,19 @@ def turn(seen: Seen, *, mine: bool) -> str:
         case ReleaseState.AUTHORIZED:
             return _authorized(seen)
         case ReleaseState.ROLLING_OUT:
-            return "Its replicas start, answer golden requests, and then take all traffic."
+            return _rolling(seen)
         case ReleaseState.LIVE:
             return _live(seen)
         case _:
             return seen.row.end_reason or "It stays readable."
+
+
+def _rolling(seen: Seen) -> str:
+    row = seen.row.rollout
+    if row is not None and row.state == "paused":
+        return f"Its rollout stands still: {row.pause_reason}"
+    told = words.sentence(document.parse(seen.row.strategy))
+    return f"Its replicas start and answer golden requests. Then: {told[:1].lower()}{told[1:]}"
 
 
 def _checking(seen: Seen) -> str:

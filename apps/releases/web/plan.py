@@ -4,21 +4,9 @@ from dataclasses import dataclass
 
 from apps.releases.domain.states import ReleaseState
 from apps.releases.web.seen import Seen
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the rollout.
-
-    Attributes:
-        what: What is done.
-        goes_on: When the next one begins.
-        otherwise: What happens when it does not.
-    """
-
-    what: str
-    goes_on: str
-    otherwise: str
+from apps.rollouts.domain import document, words
+from apps.rollouts.domain.strategy import Strategy, StrategyKind
+from apps.rollouts.domain.words import StepLine
 
 
 @dataclass(frozen=True)
@@ -33,47 +21,57 @@ class Plan:
     """
 
     sentence: str
-    steps: list[Step]
+    steps: list[StepLine]
     window: str
     frozen: bool
 
 
 def plan(seen: Seen) -> Plan:
-    """Return the plan. There is one strategy: all at once."""
+    """Return the plan of the release's strategy."""
+    strategy = document.parse(seen.row.strategy)
     return Plan(
-        sentence="All at once, after it has proven that it answers. Nothing is taken away before.",
-        steps=_all_at_once(seen),
+        sentence=words.sentence(strategy),
+        steps=[
+            *_before_traffic(seen, strategy),
+            *words.step_lines(strategy, has_stable=seen.live is not None),
+            *_after(seen),
+        ],
         window=_window(seen),
         frozen=seen.waiting and not seen.standing.opening.open,
     )
 
 
-def _all_at_once(seen: Seen) -> list[Step]:
-    row = seen.row
+def _before_traffic(seen: Seen, strategy: Strategy) -> list[StepLine]:
+    """Return what every strategy does before the first request."""
     stays = (
         f"v{seen.live.version.number} keeps all traffic" if seen.live else "nothing answers yet"
     )
-    count = "one replica" if row.replicas == 1 else f"{row.replicas} replicas"
-    alias = row.environment.alias
-    last = [
-        Step(
-            f"{alias} moves to v{row.version.number}",
-            "it has moved, also in MLflow",
-            "it is tried again",
-        )
-    ]
+    replicas = seen.row.replicas
+    count = "one replica" if replicas == 1 else f"{replicas} replicas"
+    room = f"Room for {count} is found"
+    if seen.live is not None and strategy.kind is not StrategyKind.RECREATE:
+        more = "one more replica" if replicas == 1 else f"{replicas} more replicas"
+        room = f"Room for {more} is found, beside v{seen.live.version.number}"
     return [
-        Step(f"Room for {count} is found", "they fit", f"it waits; {stays}"),
-        Step(f"{count.capitalize()} start", "every one is ready", f"the rollout ends; {stays}"),
-        Step("Each is warmed with requests", "it has answered", f"the rollout ends; {stays}"),
-        Step(
+        StepLine(room, "they fit" if replicas > 1 else "it fits", f"it waits; {stays}"),
+        StepLine(
+            f"{count.capitalize()} start", "every one is ready", f"the rollout ends; {stays}"
+        ),
+        StepLine("Each is warmed with requests", "it has answered", f"the rollout ends; {stays}"),
+        StepLine(
             "Golden requests go to each",
             "every answer is the expected one, and the digest is the one that was authorized",
             f"the rollout ends; {stays}",
         ),
-        Step("All traffic moves", "the proxy says so", "it moves back"),
-        *(last if alias else []),
     ]
+
+
+def _after(seen: Seen) -> list[StepLine]:
+    alias, number = seen.row.environment.alias, seen.row.version.number
+    if not alias:
+        return []
+    return [StepLine(f"{alias} moves to v{number}", "it has moved, also in MLflow",
+                     "it is tried again")]  # fmt: skip
 
 
 def _window(seen: Seen) -> str:

@@ -7,6 +7,9 @@ from apps.builds.models import Build
 from apps.gates.selectors import GateView
 from apps.releases.domain.states import ReleaseState
 from apps.releases.web.seen import Seen
+from apps.rollouts.domain import document, words
+from apps.rollouts.domain.steps import compile_steps as steps_of
+from apps.rollouts.domain.strategy import TITLES
 
 S = ReleaseState
 # The station that a state is at, of the seven in `stations`.
@@ -34,6 +37,7 @@ class Station:
         here: The release is at it.
         at: When; None when nobody can say.
         at_words: What that time means ("expires"); "" when it is when it happened.
+        href: Where more of it is; "" for nowhere.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Station:
     here: bool = False
     at: datetime | None = None
     at_words: str = ""
+    href: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ def stations(seen: Seen) -> list[Station]:
             place == at,
             when,
             words,
+            _leads(seen, name),
         )
         for place, (name, fact, when, words) in enumerate(named)
     ]
@@ -189,10 +195,23 @@ def _approval_time(seen: Seen) -> tuple[datetime | None, str]:
     return view.row.ended_at, ""
 
 
+def _leads(seen: Seen, name: str) -> str:
+    row = seen.row.rollout
+    return f"/rollouts/{row.public_id}" if row is not None and name == "Rollout" else ""
+
+
 def _rollout(seen: Seen) -> str:
-    if seen.row.rollout is not None:
-        return seen.row.rollout.reason or "All at once, after golden requests"
-    return "All at once, after golden requests"
+    strategy = document.parse(seen.row.strategy)
+    title, row = TITLES[strategy.kind], seen.row.rollout
+    if row is None:
+        took = words.least_time_words(strategy)
+        return f"{title}, takes at least {took}" if took else title
+    if row.reason:
+        return row.reason
+    steps = len(steps_of(strategy, has_stable=row.stable_id is not None))
+    if seen.state is S.ROLLING_OUT and row.step < steps:
+        return f"{title}, step {row.step + 1} of {steps}"
+    return title
 
 
 def _live(seen: Seen) -> str:
