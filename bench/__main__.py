@@ -3,6 +3,7 @@
 import sys
 
 from bench import ledger, registry, releases, runtimes, serving
+from bench.canary import run as canary
 from controlplane.cli.output import note
 
 BENCHES = {
@@ -11,6 +12,7 @@ BENCHES = {
     "runtimes": runtimes.main,
     "ledger": ledger.main,
     "releases": releases.main,
+    "canary": canary.main,
 }
 
 

@@ -1,0 +1,1 @@
+"""Our judge of canaries beside the rules of others, on simulated traffic."""
