@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from apps.accounts.models import Person, Team
+from apps.analysis.models import AnalysisRun
 from apps.approvals.models import Delegation
 from apps.builds.models import Build
 from apps.endpoints.models import Endpoint, EndpointKey
@@ -103,6 +104,16 @@ def a_rollout(endpoint: Endpoint, version: ModelVersion) -> Rollout:
     return made
 
 
+def an_analysis(rollout: Rollout) -> AnalysisRun:
+    """Return the analysis of a rollout."""
+    now = SystemClock().now()
+    return AnalysisRun.objects.create(
+        subject=f"rollout/{rollout.public_id}", candidate=rollout.candidate, started_at=now,
+        plan={"metrics": [{"name": "errors"}]}, state_since=now, step_at=now, consumed_until=now,
+        sentence=MARK,
+    )  # fmt: skip
+
+
 def build() -> House:
     """Return a house that was just built."""
     team = factories.team(slug=TEAM)
@@ -144,6 +155,7 @@ def build() -> House:
             "evidence_id": version.evidence.get().public_id,
             "filename": "report.txt",
             "rollout_id": rollout.public_id,
+            "analysis_id": an_analysis(rollout).public_id,
             "template": "careful-canary",
             "channel_id": channel.public_id,
             "delivery_id": channel.deliveries.get().public_id,

@@ -85,6 +85,7 @@ EDIT_MODEL = {
 }  # fmt: skip
 RELEASE = "releases/<int:number>"
 ROLLOUT = "rollouts/<str:rollout_id>"
+ANALYSIS = "analysis-runs/<str:analysis_id>"
 TEMPLATES = f"{PLACE}/strategy-templates"
 A_STRATEGY = {"title": "T", "document": {"kind": "canary"}}
 POLICY = {"gates": [{"gate": "artifact.scanned"}], "approvals": {"seats": []}}
@@ -192,6 +193,8 @@ API: dict[str, dict[str, Rule]] = {
     f"{RELEASE}/review": act("releases.review", WHERE, text="t"),
     f"{RELEASE}/comments": read("releases", "team") | act("releases.comment", WHERE, text="t"),
     f"{RELEASE}/promote": act("releases.propose", WHERE, environment=ENVIRONMENT),
+    ANALYSIS: read("analysis", "team"),
+    f"{ANALYSIS}/looks": read("analysis", "team"),
     "rollouts": read("rollouts"),
     ROLLOUT: read("rollouts", "team"),
     f"{ROLLOUT}/events": read("rollouts", "team"),

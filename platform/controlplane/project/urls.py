@@ -23,6 +23,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("apps.slos.api.urls")),
     path("", include("apps.gates.api.urls")),
     path("", include("apps.approvals.api.urls")),
+    path("", include("apps.analysis.api.urls")),
     path("", include("apps.rollouts.api.urls")),
     path("", include("apps.releases.api.urls")),
     path("", include("apps.console.api.urls")),
