@@ -19,6 +19,7 @@ from apps.releases.reconcile import ReleaseReconciler
 from apps.releases.standing import Standing
 from apps.rollouts.models import Rollout
 from apps.rollouts.reconcile import RolloutReconciler
+from controlplane.drivers.memory.capacity import MemoryCapacity
 from controlplane.drivers.memory.serving import MemoryRouter, MemoryServers
 from controlplane.kernel.actor import Actor, Role
 from tests import factories
@@ -89,7 +90,7 @@ class Governed:
         if seen.rollout_id is not None:
             reconciler = EndpointReconciler(self.servers, self.router)
             self._pass(Kind(Endpoint, lambda: reconciler), seen.rollout.endpoint_id)
-            self._pass(Kind(Rollout, RolloutReconciler), seen.rollout_id)
+            self._pass(Kind(Rollout, lambda: RolloutReconciler(MemoryCapacity())), seen.rollout_id)
 
     def run(
         self, row: Release, until: Callable[[Release], bool] | str = "", *, passes: int = 60

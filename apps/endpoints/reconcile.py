@@ -138,7 +138,7 @@ class EndpointReconciler:
         match action:
             case d.PutRoute(route):
                 self.router.apply(route)
-                _record(current, next_at=current.facts.at)
+                _record(current, next_at=current.facts.at, drifted=_drift(current))
             case d.RemoveRoute():
                 self.router.remove(endpoint.public_id, generation=endpoint.generation)
                 _record(current, next_at=current.facts.at)
@@ -217,7 +217,12 @@ def _moved(
 
 
 def _record(
-    current: Pass, *, next_at: datetime | None, also: Changes | None = None, **intent: Any
+    current: Pass,
+    *,
+    next_at: datetime | None,
+    also: Changes | None = None,
+    drifted: str = "",
+    **intent: Any,
 ) -> bool:
     """Write what was seen along with `also` and `intent`, unless the lease was lost.
 
@@ -229,6 +234,8 @@ def _record(
         on_trial = _trial_seen(current)
         if not current.claim.record(next_at=next_at, attempts=0, **on_trial, **intent):
             return False
+        if drifted:
+            _tell_of_drift(endpoint, drifted)
         changed = bool(on_trial)
         for row in current.rows:
             seen = {**_seen(row, current.facts), **(also or {}).get(row.pk, {})}
@@ -240,6 +247,28 @@ def _record(
             wait = max(0.0, (next_at - current.facts.at).total_seconds())
             nudge(KIND, endpoint.pk, after=wait)
     return True
+
+
+def _drift(current: Pass) -> str:
+    """Return what was seen that nobody asked for, one sentence; "" when only the intent is new."""
+    seen = current.facts.seen
+    if seen.route is None:
+        answered = any(row.observed_weight for row in current.rows)
+        return "The proxy had forgotten the endpoint." if answered else ""
+    asked_since = seen.route.generation != current.claim.row.generation
+    return "" if asked_since or seen.intact else "The proxy did something else than was asked."
+
+
+def _tell_of_drift(endpoint: Endpoint, sentence: str) -> None:
+    audit.record(
+        actor=ACTOR,
+        verb="endpoints.route.put_back",
+        target=f"endpoint/{endpoint.public_id}",
+        subject=f"{endpoint.name} in {endpoint.environment.slug}",
+        after={"generation": endpoint.generation},
+        reason=sentence,
+    )
+    log.warning("endpoint.drifted", endpoint=endpoint.public_id, problem=sentence)
 
 
 def _trial_seen(current: Pass) -> dict[str, Any]:

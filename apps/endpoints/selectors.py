@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from apps.registry import selectors as registry
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Missing
 
+STARTS = 5  # of the newest revisions, by which the next one's is foretold
 RECENT = 20  # ended revisions that an endpoint's page shows
 
 
@@ -204,6 +205,15 @@ def answering(bundle_digest: str, *, protected: bool) -> list[Revision]:
         endpoint__environment__protected=protected,
     )
     return list(rows.select_related("endpoint__environment", "version").order_by("-id")[:RECENT])
+
+
+def starts(endpoint_id: int, *, runtime: str) -> list[timedelta]:
+    """Return how long the newest revisions took from the start to golden answers, newest first."""
+    rows = Revision.objects.filter(
+        endpoint=endpoint_id, runtime=runtime, started_at__isnull=False, ready_at__isnull=False
+    )
+    times = rows.order_by("-number").values_list("started_at", "ready_at")[:STARTS]
+    return [ready - began for began, ready in times if began and ready]
 
 
 def count_by_state(actor: Actor) -> dict[EndpointState, int]:

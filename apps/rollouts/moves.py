@@ -65,7 +65,7 @@ def advance(row: Rollout, index: int, reason: str, *, actor: Actor, now: datetim
 def reallocate(row: Rollout, split: Allocation, *, actor: Actor, now: datetime) -> Columns:
     """Split the requests as the bandit wants."""
     direct(row, step=row.step, state=RolloutState(row.state), now=now, allocation=split)
-    kept = {"weight": split.weight, "segments": dict(split.segments)}
+    kept: Columns = {"weight": split.weight, "segments": dict(split.segments)}
     telling.tell(actor, "reallocate", row, before=row.allocation, after=kept)
     sentence = f"The bandit gives the candidate {split.weight} %."
     _say(row, Kind.REALLOCATED, sentence, actor=actor, now=now, **kept)

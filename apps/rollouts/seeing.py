@@ -9,6 +9,7 @@ from statistics import median
 
 from apps.analysis import selectors as analyses
 from apps.analysis.domain.ending import Standing
+from apps.endpoints import selectors as endpoints
 from apps.endpoints.domain import runtimes, sizes, trials
 from apps.endpoints.domain.states import RevisionState
 from apps.endpoints.domain.values import WHOLE
@@ -31,7 +32,6 @@ WHOLE_ROW = (
     "stable__version",
     "stable__variant",
 )
-STARTS_LOOKED_AT = 5
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _seen(row: Rollout, plan: Planned, capacity: Capacity, now: datetime) -> d.S
         answer=judged.answer if judged else None,
         why=judged.sentence if judged else "",
         limit=_limit(row, plan, judged),
-        broken=judged.problem if judged else "",
+        broken=(judged.problem if judged else "") or trying.broken,
         outcome=trying.outcome,
         outcome_why=trying.why,
         allocation=trying.allocation,
@@ -147,15 +147,7 @@ def needs_of(revision: Revision) -> Needs:
 
 def usual_start(revision: Revision) -> timedelta:
     """Return how long a revision like this took to answer, lately, or may take."""
-    rows = Revision.objects.filter(
-        endpoint=revision.endpoint_id, runtime=revision.runtime, ready_at__isnull=False
-    ).exclude(started_at=None)
-    took = [
-        ready - started
-        for started, ready in rows.order_by("-number").values_list("started_at", "ready_at")[
-            :STARTS_LOOKED_AT
-        ]
-    ]
+    took = endpoints.starts(revision.endpoint_id, runtime=revision.runtime)
     if took:
         return timedelta(seconds=median(t.total_seconds() for t in took))
     return runtimes.runtime(revision.runtime).start_within

@@ -67,6 +67,13 @@ TABLE: dict[str, frozenset[Role]] = {
     "gates.evidence.record": MAKERS,
     "gates.waive": LEADS,
     "gates.policy.edit": ADMINS,
+    # rollouts; whoever may make something may also stop it
+    "rollouts.pause": MAKERS | LEADS,
+    "rollouts.abort": MAKERS | LEADS,
+    "rollouts.resume": OPERATORS,
+    "rollouts.skip": OPERATORS,
+    "rollouts.promote": OPERATORS,
+    "rollouts.template.edit": ADMINS,
     # releases and approvals
     "releases.propose": MAKERS,
     "releases.revise": MAKERS,

@@ -32,6 +32,12 @@ KEEP_WARM = {K.BLUE_GREEN: HOUR, K.RECREATE: timedelta(0)}
 LADDER = (5, 10, 25, 50)
 MOST_STEPS = 30
 MOST_SEGMENTS = 20
+USUAL_REWARD = {
+    "source": "feedback",
+    "kind": "rate",
+    "better": "higher",
+    "margin": {"relative": 0.05},
+}
 
 
 def parse(document: Mapping[str, Any] | None) -> Strategy:
@@ -80,7 +86,7 @@ def _judging(reader: Reader, kind: StrategyKind) -> dict[str, Any]:
     limits = reader.inner("limits")
     found = {
         "on_deadline": OnDeadline(reader.choice("on_deadline", list(OnDeadline), OnDeadline.ASK)),
-        "metrics": spec.parse_metrics(reader.raw("metrics") or [], place="strategy.metrics"),
+        "metrics": _metrics(reader.raw("metrics")),
         "limits": Limits(
             errors=limits.integer("errors", 10, least=1, most=100_000),
             restarts=limits.integer("restarts", 2, least=1, most=100),
@@ -204,10 +210,19 @@ def _reward(reader: Reader) -> Metric:
     if not reader.has("metric"):
         raise reader.wrong("metric", "is missing; name what callers send as feedback.")
     told = dict(reader.inner("metric").document)
-    return spec.parse_metrics(
-        [{"source": "feedback", "kind": "rate", "better": "higher", **told}],
-        place="strategy.metric",
-    )[0]
+    return _metrics([{**USUAL_REWARD, **told}])[0]
+
+
+def _metrics(told: Any) -> tuple[Metric, ...]:
+    """Read metrics; none are what the model's objective suggests."""
+    if told in (None, []):
+        return ()
+    try:
+        return spec.parse_metrics(told)
+    except Invalid as error:
+        raise Invalid(
+            error.sentence, remedy=error.remedy, field=f"strategy.{error.field}", code=error.code
+        ) from error
 
 
 def _sticky(reader: Reader, *, needed: bool) -> Sticky | None:

@@ -1,0 +1,186 @@
+"""A house in which rollouts run: the real loop over a real database, memory drivers, a clock that
+jumps to whatever is due next, and traffic that goes where the proxy sends it.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apps.analysis.models import AnalysisRun
+from apps.analysis.reconcile import AnalysisReconciler
+from apps.endpoints import services as endpoints
+from apps.endpoints.models import Endpoint
+from apps.endpoints.reconcile import EndpointReconciler
+from apps.monitoring.domain import histogram, windows
+from apps.monitoring.models import LastReading, TrafficWindow
+from apps.rollouts import services
+from apps.rollouts.domain import authorization as a
+from apps.rollouts.models import Rollout
+from apps.rollouts.reconcile import RolloutReconciler
+from controlplane.drivers.memory.capacity import MemoryCapacity
+from controlplane.drivers.memory.serving import MemoryRouter, MemoryServers
+from controlplane.kernel.actor import Role, worker
+from tests import factories
+from workers import loop
+from workers.loop import Kind
+
+LEASE = timedelta(seconds=45)
+WINDOW = windows.WINDOW
+CANARY = {
+    "kind": "canary",
+    "steps": [{"weight": w, "hold_seconds": 60, "deadline_seconds": 1800} for w in (5, 25, 50)],
+}
+
+
+@dataclass
+class Traffic:
+    """What callers do, and how each revision answers.
+
+    Attributes:
+        rate: Requests per second at the endpoint.
+        errors: Share of requests that fail, by revision number.
+        slow: Share of requests that take 400 ms instead of 10, by revision number.
+    """
+
+    rate: float = 50.0
+    errors: dict[int, float] = field(default_factory=dict)
+    slow: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass
+class House:
+    """One world, any number of endpoints."""
+
+    seed: int = 1
+    servers: MemoryServers = field(default_factory=lambda: MemoryServers(looks_to_ready=2))
+    router: MemoryRouter = field(default_factory=MemoryRouter)
+    capacity: MemoryCapacity = field(default_factory=MemoryCapacity)
+    traffic: dict[str, Traffic] = field(default_factory=dict)  # by endpoint public id
+    now: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(seconds=1))
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.told_until = windows.floor(self.now)
+        self.admin = factories.actor_with(Role.ADMIN)
+        self.kinds = {
+            "endpoint": Kind(Endpoint, lambda: EndpointReconciler(self.servers, self.router)),
+            "analysis": Kind(AnalysisRun, AnalysisReconciler),
+            "rollout": Kind(Rollout, lambda: RolloutReconciler(self.capacity)),
+        }
+
+    def live(self, *, environment: str = "dev", **traffic: Any) -> Endpoint:
+        """Return an endpoint at which a first version is live."""
+        version = factories.version()
+        factories.variant(version=version)
+        served = endpoints.serve(
+            actor=self.admin, model=version.model.name, version=1, environment=environment
+        ).endpoint
+        self.run(lambda: served.revisions.filter(state="live").exists())
+        self.traffic[served.public_id] = Traffic(**traffic)
+        return served
+
+    def start(
+        self, endpoint: Endpoint, strategy: Mapping[str, Any] = CANARY, **plan: Any
+    ) -> Rollout:
+        """Begin a rollout of a new version, as an approved release would."""
+        version = factories.version(model=endpoint.model)
+        variant = factories.variant(version=version)
+        return self.start_of(endpoint, version, variant, strategy, **plan)
+
+    def start_of(
+        self, endpoint: Endpoint, version: Any, variant: Any, strategy: Mapping[str, Any],
+        **plan: Any,
+    ) -> Rollout:  # fmt: skip
+        """Begin a rollout of just this version."""
+        number = Rollout.objects.count() + 1
+        allowed = a.Authorization(
+            release=f"rel{number:09d}", digest="sha256:set", bundle_digest=variant.bundle_digest,
+            ground=a.Ground.APPROVED,
+        )  # fmt: skip
+        wanted = services.Plan(
+            version=version, variant=variant, environment=endpoint.environment, strategy=strategy,
+            release_number=number, **{"runtime": "", "replicas": 1, "configuration": {}, **plan},
+        )  # fmt: skip
+        return services.start(
+            authorization=allowed, plan=wanted, actor=worker("releases"), reason=f"R-{number}"
+        )
+
+    def run(
+        self,
+        until: Callable[[], bool] | None = None,
+        *,
+        passes: int = 5_000,
+        lasting: timedelta | None = None,
+    ) -> None:
+        """Run the passes that fall due until something is so, or a time has passed."""
+        end = self.now + lasting if lasting else None
+        for _ in range(passes):
+            if until is not None and until():
+                return
+            if end is not None and self.now >= end:
+                return
+            if not self.step():
+                return
+        raise AssertionError(f"not so after {passes} passes: {self.told()}")
+
+    def step(self) -> bool:
+        """Run the pass that is due next; return False when none ever is."""
+        due = [
+            (max(at, held or at), name, pk)
+            for name, kind in self.kinds.items()
+            for pk, at, held in kind.model._default_manager.exclude(next_reconcile_at=None)
+            .order_by("next_reconcile_at")
+            .values_list("pk", "next_reconcile_at", "lease_expires_at")[:2]
+        ]
+        if not due:
+            return False
+        at, name, pk = min(due)
+        self.now = max(self.now, at) + timedelta(milliseconds=1)
+        self.serve()
+        loop.reconcile_one(self.kinds[name], pk, now=self.now)
+        return True
+
+    def serve(self) -> None:
+        """Let callers call until now, in whole windows, as the proxy splits their requests."""
+        until = windows.floor(self.now)
+        while self.told_until < until:
+            for endpoint in Endpoint.objects.filter(public_id__in=list(self.traffic)):
+                self._one_window(endpoint)
+            self.told_until += WINDOW
+        LastReading.objects.update_or_create(pk=1, defaults={"read_at": self.now})
+
+    def _one_window(self, endpoint: Endpoint) -> None:
+        route = self.router.routes.get(endpoint.public_id)
+        told = self.traffic[endpoint.public_id]
+        if route is None:
+            return
+        for revision in endpoint.revisions.all():
+            weight = route.weight_of(revision.number)
+            if route.candidate == revision.number:
+                weight = max(weight, route.mirror)
+            requests = self._drawn(told.rate * WINDOW.total_seconds() * weight / 100)
+            if requests:
+                self._add(revision, told, requests)
+
+    def _add(self, revision: Any, told: Traffic, requests: int) -> None:
+        counts = histogram.empty()
+        slow = self._share(requests, told.slow.get(revision.number, 0.001))
+        counts[histogram.bucket_of(400)] += slow
+        counts[histogram.bucket_of(10)] += requests - slow
+        failed = self._share(requests, told.errors.get(revision.number, 0.005))
+        TrafficWindow.objects.create(
+            revision=revision, starts_at=self.told_until, requests=requests, errors_5xx=failed,
+            latency=counts,
+        )  # fmt: skip
+
+    def _drawn(self, mean: float) -> int:
+        return max(0, round(self.random.gauss(mean, mean**0.5))) if mean else 0
+
+    def _share(self, requests: int, share: float) -> int:
+        return sum(self.random.random() < share for _ in range(requests))
+
+    def told(self) -> list[tuple[Any, ...]]:
+        """Return how every rollout stands, for a failed test."""
+        return list(Rollout.objects.values_list("state", "step", "waits_for", "reason"))
