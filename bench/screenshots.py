@@ -117,6 +117,7 @@ def _find(browser: Browser, asked: argparse.Namespace) -> list[Shot]:
     build = _first(page, "/builds?state=succeeded", "th a[data-row]")
     endpoint = _first(page, "/endpoints", "th a[data-row]")
     release = _first(page, "/releases", "th a[href^='/releases/']")
+    rollout = _first(page, "/rollouts", "th a[data-row]")
     page.context.close()
     shots = [
         Shot("sign-in", "/sign-in"),
@@ -138,6 +139,8 @@ def _find(browser: Browser, asked: argparse.Namespace) -> list[Shot]:
         Shot("endpoint", endpoint),
         Shot("releases", "/releases"),
         Shot("release", release),
+        Shot("rollouts", "/rollouts"),
+        Shot("rollout", rollout),
         Shot("propose", version and f"/releases/new?{_query(version)}"),
         Shot("inbox", "/inbox"),
         Shot("policies", "/policies"),
