@@ -41,7 +41,6 @@ PARTS = {
     "head": "rollouts/_rollout_head.html",
     "acts": "rollouts/_rollout_acts.html",
     "ladder": "rollouts/_rollout_ladder.html",
-    "plan": "rollouts/_rollout_plan.html",
     "judge": "rollouts/_rollout_judge.html",
     "sides": "rollouts/_rollout_sides.html",
     "aside": "rollouts/_rollout_aside.html",
@@ -204,14 +203,16 @@ def _ladder(seen: Seen) -> dict[str, Any]:
     return {"ladder": ladder(seen)}
 
 
-def _plan(seen: Seen) -> dict[str, Any]:
-    if seen.state is not RolloutState.PENDING:
-        return {"plan": None}
-    return {"plan": step_lines(seen.strategy, has_stable=seen.row.stable is not None)}
-
-
 def _judge(seen: Seen) -> dict[str, Any]:
-    return {"judge": panel(seen), "shadow": shadow(seen), "trial": panels.trial(seen)}
+    plan = None
+    if seen.state is RolloutState.PENDING:
+        plan = step_lines(seen.strategy, has_stable=seen.row.stable is not None)
+    return {
+        "plan": plan,
+        "judge": panel(seen),
+        "shadow": shadow(seen),
+        "trial": panels.trial(seen),
+    }
 
 
 def _sides(seen: Seen) -> dict[str, Any]:
@@ -232,7 +233,6 @@ _BUILDERS: dict[str, Callable[[Seen], dict[str, Any]]] = {
     "head": _head,
     "acts": _acts,
     "ladder": _ladder,
-    "plan": _plan,
     "judge": _judge,
     "sides": _sides,
     "aside": _aside,

@@ -9,15 +9,14 @@ from apps.rollouts.domain.curve import HIGH, TOP, Evidence, Weight
 
 BEGIN = datetime(2026, 11, 19, 13, 38, tzinfo=UTC)
 END = BEGIN + timedelta(minutes=48)
-THRESHOLD = ((20.0, "threshold 20"),)
 
 
 def after(minutes: float) -> datetime:
     return BEGIN + timedelta(minutes=minutes)
 
 
-def drawn(*looks: Evidence, threshold: float = 20.0) -> curve.Curve:
-    return curve.curve(looks, since=BEGIN, until=END, thresholds=((threshold, "threshold"),))
+def drawn(*looks: Evidence) -> curve.Curve:
+    return curve.curve(looks, since=BEGIN, until=END, thresholds=((20.0, "threshold"),))
 
 
 def heights(path: str) -> list[float]:
