@@ -58,6 +58,8 @@ def test_production_takes_safe_values(home: dict[str, str]) -> None:
         ({"MODELYARD_UPLOAD_LIMIT": "5GB"}, "not a number of bytes"),
         ({"MODELYARD_UPLOAD_LIMIT": "0"}, "not a number of bytes"),
         ({"SMTP_URL": "http://mail.example.org"}, "smtp:// or smtps://"),
+        ({"MODELYARD_PROMETHEUS_URL": "prometheus:9090"}, "http:// or https://"),
+        ({"MODELYARD_METRIC_JOBS": "/nowhere/at/all"}, "is not a folder"),
         ({"SMTP_URL": "smtp://"}, "names no host"),
         ({"SMTP_URL": "smtp://mail.example.org:mail"}, "SMTP_URL has a port"),
         ({"SMTP_URL": "smtp://mail.example.org:0"}, "names no host"),
