@@ -89,7 +89,8 @@ def _delay(found: Mapping[str, Any] | None) -> str:
 
 def percent(share: float) -> str:
     """Return a share in percent, with a digit where it matters."""
-    return f"{share * 100:.0f} %" if share > 0.0995 or not share else f"{share * 100:.1f} %"
+    whole = share in (0, 1) or 0.0995 < share < 0.9
+    return f"{share * 100:.0f} %" if whole else f"{share * 100:.1f} %"
 
 
 def minutes(value: float) -> str:
@@ -97,7 +98,7 @@ def minutes(value: float) -> str:
     return f"{value:.1f} min" if value < 10 else f"{value:.0f} min"
 
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 56, 200, 40, 48
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, GAP = 760, 360, 56, 210, 40, 48, 72
 COLOURS = {
     "modelyard": "#1a56a8",
     "z_test_peeked": "#b3261e",
@@ -106,6 +107,7 @@ COLOURS = {
     "argo_default_limit": "#3c7a3c",
 }
 SHADES = {"modelyard": "3", "z_test_peeked": "2"}
+DASHED = {COLOURS["argo_default_limit"]: ' stroke-dasharray="4 3"'}  # it lies on the z-test
 
 
 def drawing(curves: Mapping[str, Mapping[str, list[float]]]) -> str:
@@ -114,7 +116,7 @@ def drawing(curves: Mapping[str, Mapping[str, list[float]]]) -> str:
     Args:
         curves: By rule, "healthy" and "worse": the share aborted after each minute.
     """
-    half = (WIDTH - LEFT - RIGHT - 40) / 2
+    half = (WIDTH - LEFT - RIGHT - GAP) / 2
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         'font-family="system-ui, sans-serif" font-size="12">',
@@ -125,14 +127,14 @@ def drawing(curves: Mapping[str, Mapping[str, list[float]]]) -> str:
     for index, (kind, title) in enumerate(
         {"healthy": "Healthy: aborted by mistake", "worse": "0.5 % → 2 % errors: found"}.items()
     ):
-        left = LEFT + index * (half + 40)
+        left = LEFT + index * (half + GAP)
         parts += _axes(left, half, title)
         parts += [
             _line(left, half, curve[kind], COLOURS[name], SHADES.get(name, "1.5"))
             for name, curve in curves.items()
             if name in COLOURS
         ]
-    parts += _legend(WIDTH - RIGHT + 16)
+    parts += _legend(WIDTH - RIGHT + 32)
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -163,7 +165,7 @@ def _line(left: float, width: float, shares: list[float], colour: str, weight: s
     path = " ".join(f"{left + width * m / 60:.1f},{_y(s):.1f}" for m, s in points)
     return (
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{weight}" '
-        'stroke-linejoin="round"/>'
+        f'stroke-linejoin="round"{DASHED.get(colour, "")}/>'
     )
 
 
@@ -177,7 +179,7 @@ def _legend(x: int) -> list[str]:
         y = TOP + 12 + index * 24
         parts.append(
             f'<line x1="{x}" x2="{x + 20}" y1="{y}" y2="{y}" stroke="{colour}" '
-            f'stroke-width="{SHADES.get(name, "1.5")}"/>'
+            f'stroke-width="{SHADES.get(name, "1.5")}"{DASHED.get(colour, "")}/>'
             f'<text x="{x + 26}" y="{y + 4}" fill="#3b3f45">{TITLES[name]}</text>'
         )
     return parts
