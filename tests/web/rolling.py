@@ -17,7 +17,7 @@ from apps.analysis.models import AnalysisRun, Look
 from apps.endpoints.domain import trials
 from apps.endpoints.models import Endpoint, Revision
 from apps.monitoring.domain import histogram, windows
-from apps.monitoring.models import TrafficWindow
+from apps.monitoring.models import FeedbackWindow, TrafficWindow
 from apps.rollouts import planning
 from apps.rollouts.domain import document
 from apps.rollouts.models import Rollout, RolloutEvent
@@ -247,6 +247,37 @@ def bandit(name: str = "offers") -> Scene:
         made.tell(1_200 - place * 190, "reallocated", sentence, weight=weight)
     traffic(made, minutes=90, weights=((90, 60),))
     judged(made, looks=30)
+    for place, (segment, better) in enumerate((("eu", 0.012), ("us", -0.006), ("apac", 0.002))):
+        _rewards(made, segment, 4_000 + 900 * place, better)
+    return made
+
+
+def experiment(name: str = "banner") -> Scene:
+    """Return an A/B test whose answer is not clear yet."""
+    made = scene(
+        name, begun=1_450,
+        strategy={
+            "kind": "ab", "metric": CLICKED, "hypothesis": "The new banner is clicked more often.",
+            "least_effect": 0.005, "sticky": {"by": "cookie", "name": "visitor"},
+        },
+    )  # fmt: skip
+    made.stands(
+        state="progressing", fit=FITS,
+        waits_for="Clicked the offer: the improvement is between −0.2 and +1.4 points.",
+    )  # fmt: skip
+    made.candidate_is(
+        state="shifting", observed_weight=50,
+        observed_replicas=[{"index": i, "state": "ready"} for i in range(2)],
+    )  # fmt: skip
+    made.in_force(1_440)
+    made.tell(1_450, "begun", f"{name} v2 in production begins.", actor="ada", reason="R-314")
+    made.tell(1_440, "seen", "Seen in force: “50 %”.", trial={"weight": 50})
+    traffic(made, minutes=60, weights=((60, 50),))
+    run = judged(made, looks=30)
+    told = {"low": -0.002, "high": 0.014, "canary": 0.047, "stable": 0.041}
+    run.findings = [f | told if f["metric"] == "clicked" else f for f in run.findings]
+    run.save()
+    _rewards(made, "", 9_000, 0.006)
     return made
 
 
@@ -294,6 +325,17 @@ def judged(made: Scene, *, looks: int) -> AnalysisRun:
         for n in range(looks)
     )
     return run
+
+
+def _rewards(made: Scene, segment: str, count: int, better: float) -> None:
+    """Let callers have told of both sides, of the canary so much better."""
+    at = windows.floor(made.now - timedelta(hours=2))
+    for revision, share in ((made.stable, 0.041), (made.candidate, 0.041 + better)):
+        hits = round(count * share)
+        FeedbackWindow.objects.create(
+            revision=revision, metric=CLICKED["name"], segment=segment, starts_at=at,
+            count=count, total=hits, squares=hits,
+        )  # fmt: skip
 
 
 def _metrics(*more: Mapping[str, Any]) -> list[Mapping[str, Any]]:

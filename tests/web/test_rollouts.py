@@ -25,6 +25,7 @@ SCENES = {
     "taken over": rolling.taken_over,
     "shadowed": rolling.shadowed,
     "bandit": rolling.bandit,
+    "experiment": rolling.experiment,
     "waiting": rolling.waiting,
 }
 
@@ -168,8 +169,20 @@ def test_a_bandit_shows_its_split_by_segment(operator: Client) -> None:
     said = text(read(operator, rolling.bandit()))
     assert "offers v2 is on trial against v1" in said
     assert "between 5 and 95 %" in said
-    assert "eu 81 %" in said
-    assert "Everybody else 62 %" in said
+    assert re.search(r"eu 81 % 5.3 % of 4,000 4.1 % of 4,000 (9\d|100) %", said)
+    assert re.search(r"us 34 % 3.5 % of 4,900 4.1 % of 4,900 \d %", said)
+    assert "All others 62 %" in said
+
+
+def test_an_experiment_shows_what_is_believed_and_how_sure_one_may_be(operator: Client) -> None:
+    page = read(operator, rolling.experiment())
+    said = text(page)
+    assert "banner v2 is on trial against v1" in said
+    assert "“The new banner is clicked more often.”" in said
+    assert "Canary minus stable: +0.60 points, between −0.20 points and +1.4 points" in said
+    assert 'class="interval"' in page
+    assert "Everybody 50 % 4.7 % of 9,000 4.1 % of 9,000" in said
+    assert "callers are told apart by cookie visitor" in said
 
 
 def test_the_way_back_says_how_long_it_took_the_last_time(operator: Client) -> None:

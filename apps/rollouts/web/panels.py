@@ -1,4 +1,4 @@
-"""The small panels beside a rollout: the way back, the canary, the split of a trial, the log."""
+"""The small panels beside a rollout: the way back, the canary, the log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,9 +6,8 @@ from datetime import datetime
 from apps.endpoints.domain.states import RevisionState
 from apps.endpoints.models import Revision
 from apps.rollouts import selectors
-from apps.rollouts.domain import words
 from apps.rollouts.domain.states import RolloutState
-from apps.rollouts.domain.strategy import StrategyKind, Trying
+from apps.rollouts.domain.strategy import StrategyKind
 from apps.rollouts.models import RolloutEvent
 from apps.rollouts.telling import Kind
 from apps.rollouts.web.seen import LOG_SHOWN, Seen, ready_of
@@ -61,41 +60,6 @@ class Canary:
     golden: str
     took: str
     problem: str
-
-
-@dataclass(frozen=True)
-class Share:
-    """The candidate's part of one segment's requests."""
-
-    name: str
-    weight: int
-    best: float | None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What an experiment or a bandit is about.
-
-    Attributes:
-        title: The panel's.
-        hypothesis: What is believed.
-        metric: What is measured.
-        shares: The split, over all and by segment.
-        range: Between which weights a bandit moves; "" for an experiment.
-        told_apart: What keeps a caller on one side; "" for chance.
-    """
-
-    title: str
-    hypothesis: str
-    metric: str
-    shares: list[Share]
-    range: str
-    told_apart: str
-
-    @property
-    def knows_best(self) -> bool:
-        """Return whether it is known how likely the candidate is the better one."""
-        return any(share.best is not None for share in self.shares)
 
 
 @dataclass(frozen=True)
@@ -203,33 +167,6 @@ def canary(seen: Seen) -> Canary:
         took=took,
         problem=revision.problem,
     )
-
-
-def trial(seen: Seen) -> Trial | None:
-    """Return what is tried; None for a strategy that tries nothing."""
-    trying = seen.strategy.trying
-    if trying is None:
-        return None
-    bandit = seen.strategy.kind is StrategyKind.BANDIT
-    sticky = seen.strategy.sticky
-    return Trial(
-        title="The bandit" if bandit else "The experiment",
-        hypothesis=trying.hypothesis,
-        metric=trying.metric.title,
-        shares=_shares(seen, trying),
-        range=f"{trying.floor} and {words.percent(trying.ceiling)}" if bandit else "",
-        told_apart=f"{sticky.by} {sticky.name}" if sticky else "",
-    )
-
-
-def _shares(seen: Seen, trying: Trying) -> list[Share]:
-    kept = seen.row.allocation or {}
-    weight = int(kept.get("weight", seen.strategy.weight))
-    best = kept.get("best", {})
-    segments = kept.get("segments", {})
-    whole = Share("Everybody" if not trying.values else "Everybody else", weight, best.get(""))
-    each = [Share(v, int(segments.get(v, weight)), best.get(v)) for v in trying.values]
-    return [*each, whole]
 
 
 def log(seen: Seen) -> Log:

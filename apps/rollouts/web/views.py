@@ -22,6 +22,7 @@ from apps.rollouts.web.ladder import ladder
 from apps.rollouts.web.seen import Seen
 from apps.rollouts.web.shadow import shadow
 from apps.rollouts.web.sides import sides
+from apps.rollouts.web.trial import trial
 from controlplane.http.htmx import page
 from controlplane.http.pagination import cut
 from controlplane.http.permissions import actor_of, signed_in
@@ -211,7 +212,7 @@ def _judge(seen: Seen) -> dict[str, Any]:
         "plan": plan,
         "judge": panel(seen),
         "shadow": shadow(seen),
-        "trial": panels.trial(seen),
+        "trial": trial(seen),
     }
 
 

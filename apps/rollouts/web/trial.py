@@ -1,0 +1,186 @@
+"""What an experiment or a bandit is about, and what callers have told of both sides so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from apps.analysis.domain import bandit
+from apps.analysis.domain import words as said
+from apps.analysis.domain.bandit import Arm
+from apps.analysis.domain.values import Better, Finding, Metric
+from apps.endpoints.models import Revision
+from apps.monitoring import selectors as monitoring
+from apps.rollouts.domain import words
+from apps.rollouts.domain.strategy import StrategyKind, Trying
+from apps.rollouts.web.seen import Seen
+from controlplane.kernel.errors import Invalid
+from controlplane.kernel.quantities import Tally
+
+Told = Mapping[tuple[int, str], Tally]  # by revision and segment
+
+
+@dataclass(frozen=True)
+class Share:
+    """One segment's requests, or all of them.
+
+    Attributes:
+        name: The segment.
+        weight: Percent that go to the candidate.
+        canary: What callers told of the candidate; "" for nothing.
+        stable: What they told of stable.
+        best: The chance that the candidate is the better one; None while nobody can say.
+    """
+
+    name: str
+    weight: int
+    canary: str
+    stable: str
+    best: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Canary minus stable, with its interval, which holds at every moment at once."""
+
+    low: float
+    point: float
+    high: float
+    tone: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The panel.
+
+    Attributes:
+        title: Its title.
+        hypothesis: What is believed.
+        metric: What is measured.
+        sentence: How it stands.
+        shares: The split, by segment and as a whole.
+        difference: For an experiment; None while it is not known.
+        range: Between which weights a bandit moves; "" for an experiment.
+        told_apart: What keeps a caller on one side; "" for chance.
+    """
+
+    title: str
+    hypothesis: str
+    metric: str
+    sentence: str
+    shares: list[Share]
+    difference: Difference | None
+    range: str
+    told_apart: str
+
+    @property
+    def knows_best(self) -> bool:
+        """Return whether the chance of being the better one is known anywhere."""
+        return any(share.best is not None for share in self.shares)
+
+
+def trial(seen: Seen) -> Trial | None:
+    """Return the panel; None for a strategy that tries nothing."""
+    trying = seen.strategy.trying
+    if trying is None:
+        return None
+    is_bandit = seen.strategy.kind is StrategyKind.BANDIT
+    sticky = seen.strategy.sticky
+    return Trial(
+        title="The bandit" if is_bandit else "The experiment",
+        hypothesis=trying.hypothesis,
+        metric=trying.metric.title,
+        sentence=seen.row.reason if seen.ended else seen.row.waits_for,
+        shares=_shares(seen, trying, with_chance=is_bandit),
+        difference=None if is_bandit else _difference(seen, trying.metric),
+        range=f"{trying.floor} and {words.percent(trying.ceiling)}" if is_bandit else "",
+        told_apart=f"{sticky.by} {sticky.name}" if sticky else "",
+    )
+
+
+def _shares(seen: Seen, trying: Trying, *, with_chance: bool) -> list[Share]:
+    kept = seen.row.allocation or {}
+    whole = int(kept.get("weight", seen.strategy.weight))
+    segments: Mapping[str, int] = kept.get("segments", {})
+    told = _told(seen, trying)
+    named: list[tuple[str, str | None, int]] = [
+        *((value, value, int(segments.get(value, whole))) for value in trying.values),
+        ("Everybody", None, seen.row.candidate.observed_weight or whole)
+        if not trying.values
+        else ("All others", None, whole),
+    ]
+    return [
+        _share(seen, trying.metric, told, name, segment, weight, with_chance)
+        for name, segment, weight in named
+    ]
+
+
+def _share(
+    seen: Seen,
+    metric: Metric,
+    told: Told,
+    name: str,
+    segment: str | None,
+    weight: int,
+    with_chance: bool,
+) -> Share:
+    canary = _sum(told, seen.row.candidate, segment)
+    stable = _sum(told, seen.row.stable, segment)
+    chance = _chance(metric, canary, stable) if with_chance else None
+    return Share(name, weight, _value(metric, canary), _value(metric, stable), chance)
+
+
+def _told(seen: Seen, trying: Trying) -> Told:
+    """Return what callers told since the trial began, by one query."""
+    begun = seen.row.step_seen_at
+    if begun is None:
+        return {}
+    sides = [pk for pk in (seen.row.stable_id, seen.row.candidate_id) if pk is not None]
+    until = min(seen.until, monitoring.told_until(seen.now))
+    return monitoring.feedback_totals(sides, trying.metric.name, after=begun, until=until)
+
+
+def _sum(told: Told, side: Revision | None, segment: str | None) -> Tally:
+    """Return what was told of one side: of one segment, or of all together."""
+    pk = side.pk if side else None
+    parts = [t for (of, name), t in told.items() if of == pk and segment in (None, name)]
+    return sum(parts, Tally())
+
+
+def _chance(metric: Metric, canary: Tally, stable: Tally) -> float | None:
+    if not canary.count or not stable.count:
+        return None
+    arms = [Arm(0, stable), Arm(1, canary)]
+    try:
+        return bandit.probability_best(arms, metric.kind, better=metric.better)[1]
+    except Invalid:  # what callers send is not what the metric says it is
+        return None
+
+
+def _value(metric: Metric, tally: Tally) -> str:
+    mean = tally.mean
+    return "" if mean is None else f"{said.value(metric, mean)} of {tally.count:,.0f}"
+
+
+def _difference(seen: Seen, metric: Metric) -> Difference | None:
+    found = seen.findings.get(metric.name)
+    if found is None or found.low is None or found.high is None:
+        return None
+    point = (found.canary or 0.0) - (found.stable or 0.0)
+    low, high = _signed(metric, found.low), _signed(metric, found.high)
+    return Difference(
+        found.low, point, found.high, _tone(metric, found),
+        f"Canary minus stable: {_signed(metric, point)}, between {low} and {high}",
+    )  # fmt: skip
+
+
+def _signed(metric: Metric, number: float) -> str:
+    sign = "−" if number < 0 else "+"
+    return f"{sign}{said.amount(metric, abs(number))}"
+
+
+def _tone(metric: Metric, found: Finding) -> str:
+    low, high = found.low or 0.0, found.high or 0.0
+    if low <= 0 <= high:
+        return ""
+    grew = low > 0
+    return "better" if grew == (metric.better is Better.HIGHER) else "worse"
