@@ -165,14 +165,10 @@ def variants(build_row: Build) -> list[Variant]:
 
 def servable(version_id: int) -> list[Variant]:
     """Return the variants of a version that could be served, from its newest good build."""
-    newest = (
-        Build.objects.filter(version_id=version_id, state=BuildState.SUCCEEDED)
-        .order_by("-number")
-        .first()
-    )
-    if newest is None:
-        return []
-    rows = newest.variants.filter(state=VariantState.BUILT).exclude(bundle_digest="")
+    good = Build.objects.filter(version_id=version_id, state=BuildState.SUCCEEDED)
+    newest = good.order_by("-number").values("pk")[:1]
+    rows = Variant.objects.filter(build__in=newest, state=VariantState.BUILT)
+    rows = rows.exclude(bundle_digest="")
     return sorted(rows, key=lambda v: ORDER[v.kind])
 
 

@@ -4,7 +4,7 @@ Whether there is room is only known when a rollout begins: a worker looks then. 
 would take is known now, and how long one like it took to start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,11 +21,16 @@ from apps.rollouts import seeing, selectors
 from apps.rollouts.domain import document, words
 from apps.rollouts.domain.preflight import Needs
 from apps.rollouts.domain.steps import Step, compile_steps, least_time
-from apps.rollouts.domain.strategy import Strategy, StrategyKind
+from apps.rollouts.domain.strategy import TITLES, Strategy, StrategyKind
 from apps.rollouts.domain.words import StepLine
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Invalid
 from controlplane.kernel.figures import THIN
+
+K = StrategyKind
+TEMPLATE = "template:"
+KEEP = "keep"  # of a form: the strategy as it is, which its own page says
+PLAIN = (K.ALL_AT_ONCE, K.CANARY, K.LINEAR, K.BLUE_GREEN, K.SHADOW, K.RECREATE)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,27 @@ class Needed:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """One way to move traffic that somebody may choose.
+
+    Attributes:
+        value: What a form sends: a kind, or "template:" and a name.
+        title: What people call it.
+        sentence: What it does.
+        document: Its whole document.
+        is_template: Whether it is one of the environment's own.
+        is_default: Whether releases that name none take it.
+    """
+
+    value: str
+    title: str
+    sentence: str
+    document: Mapping[str, Any]
+    is_template: bool = False
+    is_default: bool = False
+
+
+@dataclass(frozen=True)
 class Preview:
     """What a strategy would do.
 
@@ -98,10 +124,15 @@ class Preview:
     @property
     def cost(self) -> str:
         """Return what it takes in time and room: "Takes at least 40 min, and needs ..."."""
-        needs = self.needed.sentence if self.needed else ""
+        needs = self.needed.sentence if self.needed else self._usual_needs()
         takes = f"takes at least {self.takes}" if self.takes and self.steps else ""
-        said = ", ".join(part for part in (takes, needs) if part)
-        return f"{said[:1].upper()}{said[1:]}." if said else ""
+        said = ", and ".join(part for part in (takes, needs) if part)
+        return f"{said[:1].upper()}{said[1:]}."
+
+    def _usual_needs(self) -> str:
+        if self.strategy.kind is StrategyKind.RECREATE:
+            return "needs no room beside what is live, and nobody answers in between"
+        return "needs room for its replicas beside those of what is live"
 
 
 def preview(strategy: Strategy, coming: Coming | None = None) -> Preview:
@@ -120,6 +151,42 @@ def preview(strategy: Strategy, coming: Coming | None = None) -> Preview:
         has_stable=has_stable,
         needed=_needed(strategy, coming) if coming else None,
     )
+
+
+def offers(environment: Environment, kinds: Collection[str]) -> list[Offer]:
+    """Return what may be chosen where `kinds` are allowed: templates, then plain kinds.
+
+    An experiment and a bandit need to be told what they learn from, so they come by a template or
+    by a document of their own.
+    """
+    own = [
+        Offer(
+            value=f"{TEMPLATE}{row.name}",
+            title=row.title,
+            sentence=words.sentence(document.parse(row.document)),
+            document=row.document,
+            is_template=True,
+            is_default=row.is_default,
+        )
+        for row in selectors.templates_of(environment)
+        if row.document["kind"] in kinds
+    ]
+    return [*own, *(plain(kind) for kind in PLAIN if kind in kinds)]
+
+
+def plain(kind: StrategyKind) -> Offer:
+    """Return a kind with everything as usual."""
+    strategy = document.parse({"kind": str(kind)})
+    return Offer(str(kind), TITLES[kind], words.sentence(strategy), document.as_document(strategy))
+
+
+def told(chosen: str) -> dict[str, Any] | None:
+    """Return what a form's choice asks for, as `selectors.strategy` takes it."""
+    if not chosen:
+        return None
+    if chosen.startswith(TEMPLATE):
+        return {"template": chosen.removeprefix(TEMPLATE)}
+    return {"kind": chosen}
 
 
 def asked(

@@ -98,6 +98,13 @@ def templates_of(environment: Environment) -> QuerySet[StrategyTemplate]:
     return rows.order_by("-is_default", "title", "id")
 
 
+def all_templates(actor: Actor) -> list[StrategyTemplate]:
+    """Return the templates of every environment, of each the default one first."""
+    access.require(actor, "rollouts.read")
+    rows = StrategyTemplate.objects.select_related("environment")
+    return list(rows.order_by("environment", "-is_default", "title", "id"))
+
+
 def template(environment: Environment, name: str) -> StrategyTemplate:
     """Return one template.
 

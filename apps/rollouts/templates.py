@@ -54,7 +54,7 @@ def save(
     _require(actor, environment)
     kept = documents.as_document(documents.parse(document))
     wanted = _title(title)
-    called = _name(name or slugify(wanted)[:LONGEST_NAME].strip("-_"), title)
+    called = _checked(name) if name else name_of(wanted)
     before = StrategyTemplate.objects.filter(environment=environment, name=called).first()
     columns = {
         "title": wanted, "document": kept, "is_default": is_default, "edited_by": actor.name,
@@ -76,6 +76,23 @@ def remove(*, actor: Actor, environment: Environment, name: str, reason: str = "
     row = selectors.template(environment, name)
     _tell(actor, "template.remove", row, before=_said(row), after={}, reason=reason)
     row.delete()
+
+
+def name_of(title: str) -> str:
+    """Return the name that a title makes: "careful-canary" of "Careful canary".
+
+    Raises:
+        Invalid: There is nothing in it that an address could hold.
+    """
+    name = slugify(title)[:LONGEST_NAME].strip("-_")
+    if not name:
+        raise Invalid(
+            f"{title!r} makes no name for an address.",
+            remedy="Use some letters or digits.",
+            field="title",
+            code="rollout.bad_template",
+        )
+    return name
 
 
 def _require(actor: Actor, environment: Environment) -> None:
@@ -103,10 +120,10 @@ def _written(environment: Environment, name: str, columns: Mapping[str, Any]) ->
     return row
 
 
-def _name(name: str, title: str) -> str:
+def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
         raise Invalid(
-            f"{name or title!r} is no name for a template.",
+            f"{name[:80]!r} is no name for a template.",
             remedy="Use small letters, digits and hyphens, at most "
             f"{LONGEST_NAME} of them: careful-canary.",
             field="name",

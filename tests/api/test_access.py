@@ -87,6 +87,11 @@ RELEASE = "releases/<int:number>"
 ROLLOUT = "rollouts/<str:rollout_id>"
 ANALYSIS = "analysis-runs/<str:analysis_id>"
 TEMPLATES = f"{PLACE}/strategy-templates"
+STRATEGY = "strategies/<str:environment>/<str:template>"
+NEW_STRATEGY = {
+    "environment": ENVIRONMENT, "title": "T", "base": '{"kind": "all_at_once"}',
+    "kind": "all_at_once", "keep_warm": "10 min", "act": "save",
+}  # fmt: skip
 A_STRATEGY = {"title": "T", "document": {"kind": "canary"}}
 POLICY = {"gates": [{"gate": "artifact.scanned"}], "approvals": {"seats": []}}
 API: dict[str, dict[str, Rule]] = {
@@ -254,6 +259,15 @@ PAGE_BUILD, PAGE_ENDPOINT = "builds/<str:public_id>", "endpoints/<str:environmen
 HEARING = "settings/notifications"
 PAGE_CHANNEL = f"{HEARING}/channels/<str:channel_id>"
 PASSWORDS = {"current": factories.PASSWORD, "new": "another long one", "again": "another long one"}
+
+VERBS = ("pause", "resume", "skip", "promote", "abort")
+
+
+def asked(verb: str) -> dict[str, Rule]:
+    """Return the rules of an act that has a page of its own, with a form that asks why."""
+    return {"GET": Rule(verb, WHERE), "POST": Rule(verb, WHERE, {"reason": "r"})}
+
+
 PAGES: dict[str, dict[str, Rule]] = {
     "livez": {m: Rule(OPEN) for m in METHODS},
     "readyz": {m: Rule(OPEN) for m in METHODS},
@@ -315,6 +329,17 @@ PAGES: dict[str, dict[str, Rule]] = {
         ends_at="2030-01-02T00:00",
     ),
     "freezes/<str:freeze_id>/end": act("environments.freeze", ALL_TEAMS, reason="r"),
+    "strategies": read("rollouts"),
+    "strategies/new": {
+        "POST": Rule("rollouts.template.edit", ALL_TEAMS, {**NEW_STRATEGY, "title": "Fresh"}),
+    },
+    "strategies/preview": read("rollouts"),
+    STRATEGY: {
+        "GET": Rule("rollouts.read"),
+        "POST": Rule("rollouts.template.edit", ALL_TEAMS, NEW_STRATEGY),
+    },
+    f"{STRATEGY}/default": act("rollouts.template.edit", ALL_TEAMS),
+    f"{STRATEGY}/remove": act("rollouts.template.edit", ALL_TEAMS, reason="r"),
     f"{MODEL}/objectives": read("slos", "team"),
     f"{MODEL}/objectives/<str:environment>": act(
         "slos.objective.edit",
@@ -398,6 +423,10 @@ PAGES: dict[str, dict[str, Rule]] = {
         "approvals.delegate", "", substitute="somebody", starts_at=FAR[:16], ends_at=FARTHER[:16]
     ),
     "delegations/<str:public_id>/end": act("approvals.delegate", ""),
+    "rollouts": read("rollouts"),
+    "rollouts/count": {"GET": Rule(SIGNED_IN)},
+    ROLLOUT: read("rollouts", "team"),
+    **{f"{ROLLOUT}/{verb}": asked(f"rollouts.{verb}") for verb in VERBS},
     PAGE_ENDPOINT: read("endpoints", "team"),
     f"{PAGE_ENDPOINT}/retire": act("endpoints.retire", WHERE),
     f"{PAGE_ENDPOINT}/scale": act("endpoints.scale", WHERE, replicas="2"),

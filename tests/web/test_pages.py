@@ -49,6 +49,10 @@ CASES = [
     Case("/releases?tab=ended", 5),
     Case("/releases/new", 4),
     Case("/releases/new?model=iris&version=1&environment=production", 12),
+    Case("/strategies", 5),
+    Case("/strategies/new?environment=production", 4),
+    Case("/strategies/production/careful-canary", 5),
+    Case("/strategies/preview?strategy=canary", 3),
     Case("/freezes", 5),
     Case("/freezes?add=calendar", 5),
     Case("/models/iris/objectives", 6),
@@ -176,7 +180,13 @@ def test_a_viewer_reads_every_page_and_is_offered_no_verb(viewer: Client, path: 
 
 
 @pytest.mark.usefixtures("yard")
-@pytest.mark.parametrize("path", ["/models/new", "/models/iris/edit", "/models/iris/register"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/models/new", "/models/iris/edit", "/models/iris/register",
+        "/strategies/new?environment=production",
+    ],
+)  # fmt: skip
 def test_a_viewer_is_refused_with_a_page_that_says_who_could(viewer: Client, path: str) -> None:
     answer = viewer.get(path)
     assert answer.status_code == 403

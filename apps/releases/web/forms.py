@@ -6,12 +6,15 @@ from typing import Any
 from django import forms
 
 from apps.builds.models import Variant
-from apps.gates.domain.policy import PolicyDocument
 from apps.releases.models import Release
+from apps.rollouts import previewing
+from apps.rollouts.domain import document, words
+from apps.rollouts.domain.strategy import StrategyKind
+from apps.rollouts.previewing import KEEP, Offer
 from controlplane.kernel.figures import rounded, sized
 
-STRATEGIES = {"all_at_once": "All at once, after golden requests are answered"}
 MOST_SETTINGS = 30
+USUAL = str(StrategyKind.ALL_AT_ONCE)
 
 
 class SettingsField(forms.CharField):
@@ -48,7 +51,9 @@ class ReleaseForm(forms.Form):
         label="Settings of the runtime",
         help_text="One a line, such as “max_batch = 64”.",
     )
-    strategy = forms.ChoiceField(required=False, label="How traffic moves")
+    strategy = forms.ChoiceField(
+        required=False, widget=forms.RadioSelect, label="How traffic moves"
+    )
     summary = forms.CharField(
         required=False,
         max_length=10_000,
@@ -58,17 +63,18 @@ class ReleaseForm(forms.Form):
     )
 
     def __init__(
-        self, *args: Any, variants: Sequence[Variant], rules: PolicyDocument | None, **more: Any
+        self, *args: Any, variants: Sequence[Variant], offers: Sequence[Offer], **more: Any
     ) -> None:
         """Offer what the version has, and what the policy allows."""
         super().__init__(*args, **more)
         self.variants = {v.kind: v for v in variants}
+        self.offers = list(offers)
+        self.initial.setdefault("strategy", usual_of(offers))
         fastest = "The fastest that passed its proof"
         runtimes = sorted({str(r) for v in variants for r in v.runtimes})
-        kinds = rules.strategies if rules else tuple(STRATEGIES)
         self._offer("variant", [("", fastest), *((v.kind, v.kind) for v in variants)])
         self._offer("runtime", [("", "the best one for the variant"), *((r, r) for r in runtimes)])
-        self._offer("strategy", [(k, STRATEGIES.get(k, k)) for k in kinds])
+        self._offer("strategy", [(offer.value, offer.title) for offer in offers])
 
     def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
         field = self.fields[name]
@@ -81,6 +87,18 @@ class ReleaseForm(forms.Form):
         best = ("", "The fastest that passed", "chosen when the build has ended", not chosen)
         return [best, *((v.kind, v.kind, numbers(v), chosen == v.kind) for v in self._variants())]
 
+    def ways(self) -> list[tuple[str, bool, list[tuple[Offer, bool]]]]:
+        """Return the ways to move traffic: a heading, whether it is open, and what it offers."""
+        chosen = self["strategy"].value() or ""
+        own = [(offer, offer.value == chosen) for offer in self.offers if offer.is_template]
+        plain = [(offer, offer.value == chosen) for offer in self.offers if not offer.is_template]
+        groups = [("Templates", own), ("Plain kinds", plain)]
+        return [
+            (title, not own or any(is_chosen for _, is_chosen in some), some)
+            for title, some in groups
+            if some
+        ]
+
     def wanted(self) -> dict[str, Any]:
         """Return what the service takes, once the form is clean."""
         told = self.cleaned_data
@@ -89,7 +107,7 @@ class ReleaseForm(forms.Form):
             "runtime": told["runtime"],
             "replicas": told["replicas"],
             "configuration": told["configuration"],
-            "strategy": {"kind": told["strategy"]} if told["strategy"] else None,
+            "strategy": None if told["strategy"] == KEEP else previewing.told(told["strategy"]),
             "summary": told["summary"],
         }
 
@@ -97,7 +115,23 @@ class ReleaseForm(forms.Form):
         return list(self.variants.values())
 
 
-def initial_of(row: Release) -> Mapping[str, Any]:
+def usual_of(offers: Sequence[Offer]) -> str:
+    """Return what is chosen before anybody chose: the default, or all at once where allowed."""
+    default = [offer.value for offer in offers if offer.is_default]
+    plain = [offer.value for offer in offers if offer.value == USUAL]
+    return next(iter([*default, *plain, *(offer.value for offer in offers)]), "")
+
+
+def with_kept(offers: Sequence[Offer], row: Release) -> list[Offer]:
+    """Return what is on offer for a release; first what it has, if nothing else says that."""
+    if _same(offers, row):
+        return list(offers)
+    now = document.parse(row.strategy)
+    kept = Offer(KEEP, "As it is", words.sentence(now), row.strategy, is_template=True)
+    return [kept, *offers]
+
+
+def initial_of(row: Release, offers: Sequence[Offer]) -> Mapping[str, Any]:
     """Return what a release says now."""
     settings = "\n".join(f"{name} = {value}" for name, value in sorted(row.configuration.items()))
     return {
@@ -105,9 +139,19 @@ def initial_of(row: Release) -> Mapping[str, Any]:
         "runtime": row.runtime,
         "replicas": row.replicas,
         "configuration": settings,
-        "strategy": row.strategy.get("kind", ""),
+        "strategy": _same(offers, row) or KEEP,
         "summary": row.summary,
     }
+
+
+def _same(offers: Sequence[Offer], row: Release) -> str:
+    """Return the value of an offer that says what a release says; "" when none does."""
+    now = document.as_document(document.parse(row.strategy))
+    return next((o.value for o in offers if _whole(o) == now), "")
+
+
+def _whole(offer: Offer) -> dict[str, Any]:
+    return document.as_document(document.parse(offer.document))
 
 
 def numbers(variant: Variant) -> str:

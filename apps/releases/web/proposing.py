@@ -25,9 +25,12 @@ from apps.registry.models import ModelVersion, RegisteredModel
 from apps.releases import selectors, services
 from apps.releases.models import Release
 from apps.releases.web.checks import TITLES
-from apps.releases.web.forms import ReleaseForm, initial_of
+from apps.releases.web.forms import ReleaseForm, initial_of, with_kept
 from apps.releases.web.seen import Seen
+from apps.rollouts import previewing
 from apps.rollouts import selectors as rollouts
+from apps.rollouts.domain.strategy import StrategyKind
+from apps.rollouts.previewing import Offer
 from controlplane.http.forms import blame
 from controlplane.http.htmx import page
 from controlplane.http.permissions import actor_of, signed_in
@@ -88,7 +91,7 @@ def propose(request: HttpRequest) -> HttpResponse:
     form = ReleaseForm(
         request.POST or None,
         variants=builds.servable(version.pk),
-        rules=rules,
+        offers=_offers(place, rules),
         initial={"replicas": place.default_replicas},
     )
     if request.method == "POST" and form.is_valid():
@@ -117,11 +120,12 @@ def revise(request: HttpRequest, number: int) -> HttpResponse:
     model, place = row.version.model, row.environment
     access.require(actor, "releases.revise", team=model.team.slug, environment=place.slug)
     rules = _rules(place, model)
+    offers = with_kept(_offers(place, rules), row)
     form = ReleaseForm(
         request.POST or None,
         variants=builds.servable(row.version_id),
-        rules=rules,
-        initial=initial_of(row),
+        offers=offers,
+        initial=initial_of(row, offers),
     )
     if request.method == "POST" and form.is_valid():
         reason = request.POST.get("reason", "")
@@ -321,6 +325,11 @@ def _rules(place: Environment, model: RegisteredModel) -> PolicyDocument | None:
         return policy.parse(gates.policy_in_force(place, model.risk_tier).document)
     except Conflict:
         return None
+
+
+def _offers(place: Environment, rules: PolicyDocument | None) -> list[Offer]:
+    """Return how traffic may move there; without a policy, everything is shown."""
+    return previewing.offers(place, rules.strategies if rules else list(StrategyKind))
 
 
 def _may(actor: Actor, model: RegisteredModel, place: Environment) -> bool:

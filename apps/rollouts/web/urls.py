@@ -2,8 +2,9 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from apps.rollouts.web import views
+from apps.rollouts.web import strategies, views
 
+TEMPLATE = "strategies/<str:environment>/<str:template>"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("rollouts", views.rollouts, name="rollouts"),
     path("rollouts/count", views.count, name="count-rollouts"),
@@ -13,4 +14,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("rollouts/<str:rollout_id>/skip", views.skip, name="skip-step"),
     path("rollouts/<str:rollout_id>/promote", views.promote, name="promote-rollout"),
     path("rollouts/<str:rollout_id>/abort", views.abort, name="abort-rollout"),
+    path("strategies", strategies.strategies, name="strategies"),
+    path("strategies/new", strategies.new, name="new-strategy"),
+    path("strategies/preview", strategies.preview, name="strategy-preview"),
+    path(TEMPLATE, strategies.template, name="strategy"),
+    path(f"{TEMPLATE}/default", strategies.make_default, name="strategy-default"),
+    path(f"{TEMPLATE}/remove", strategies.remove, name="strategy-remove"),
 ]
