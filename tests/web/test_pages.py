@@ -60,7 +60,7 @@ CASES = [
     Case("/policies/production/medium", 7),
     Case("/builds", 7),
     Case("/builds/{build}", 7),
-    Case("/rollouts", 6),
+    Case("/rollouts", 5),
     Case("/rollouts?state=running&environment=dev", 6),
     Case("/endpoints", 7),
     Case("/endpoints/dev/iris", 8),

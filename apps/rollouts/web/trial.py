@@ -106,7 +106,7 @@ def _shares(seen: Seen, trying: Trying, *, with_chance: bool) -> list[Share]:
         *((value, value, int(segments.get(value, whole))) for value in trying.values),
         ("Everybody", None, seen.row.candidate.observed_weight or whole)
         if not trying.values
-        else ("All others", None, whole),
+        else ("All together", None, whole),
     ]
     return [
         _share(seen, trying.metric, told, name, segment, weight, with_chance)
