@@ -114,7 +114,7 @@ function refetch(node) {
   waiting.set(node, setTimeout(() => {
     waiting.delete(node);
     if (node.isConnected && !isWrittenIn(node)) htmx.trigger(node, "refetch");
-  }, 250));
+  }, 150));
 }
 function changed(topic, hint) {
   for (const node of $$("[data-live]")) {
