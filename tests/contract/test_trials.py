@@ -51,6 +51,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[Seen] = []
         self.status = 200
+        self.pause = 0.0  # seconds before each answer
         self.hang = threading.Event()
         self.go_on = threading.Event()
 
@@ -59,7 +60,7 @@ class Server(ThreadingHTTPServer):
         return int(self.server_address[1])
 
     def heal(self) -> None:
-        self.status = 200
+        self.status, self.pause = 200, 0.0
         self.hang.clear()
         self.go_on.set()
         self.seen.clear()
@@ -78,6 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.seen.append(Seen(self.command, self.path, headers, body))
         if self.server.hang.is_set():
             self.server.go_on.wait(10)
+        time.sleep(self.server.pause)
         answer = json.dumps({"port": self.server.port}).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(answer)))
@@ -382,6 +384,26 @@ def test_the_candidate_alone_answers_at_the_preview_address(
     assert predictor.predict(**asked).revision == STABLE  # type: ignore[arg-type]
     outside.router.apply(pair.route(0))
     assert client.post(f"{preview}{MODEL}/infer").status_code == 404
+
+
+def test_a_preview_address_that_is_made_to_fail_fails_and_is_counted_and_no_caller_notices(
+    outside: World, pair: Pair, client: httpx.Client
+) -> None:
+    def failures() -> int:
+        counts = outside.meter.read().counts
+        return counts[("abc", CANDIDATE)].errors_5xx if ("abc", CANDIDATE) in counts else 0
+
+    asked = pair.route(50, preview=True, faulty=True, max_request_bytes=600_000)
+    outside.router.apply(asked)
+    assert outside.router.observe("abc") == RouteSeen(asked)
+    before = failures()
+    pair.candidate.pause = 0.02
+    for _ in range(20):
+        assert client.post(f"{START}/preview{MODEL}/infer", content=b"x").status_code == 504
+        assert client.post(INFER, content=b"x").status_code == 200
+    wait_for(lambda: failures() == before + 20)
+    outside.router.apply(pair.route(50, preview=True, generation=2))
+    assert client.post(f"{START}/preview{MODEL}/infer", content=b"x").status_code == 200
 
 
 def test_the_preview_address_and_every_way_of_a_trial_ask_for_the_endpoint_s_keys(

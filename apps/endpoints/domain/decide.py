@@ -207,6 +207,7 @@ def trial_in_force(facts: EndpointFacts) -> Trial | None:
         preview=route.preview,
         sticky=route.sticky,
         segments=route.segments,
+        faulty=route.faulty,
     )
 
 
@@ -222,6 +223,7 @@ def _on_trial(route: Route, facts: EndpointFacts) -> Route:
         preview=trial.preview,
         sticky=trial.sticky,
         segments=trial.segments,
+        faulty=trial.faulty,
     )
 
 

@@ -25,6 +25,7 @@ def possible(route: Route) -> Route:
         route,
         mirror=route.mirror if answers else 0,
         preview=route.preview and candidate is not None,
+        faulty=route.faulty and route.preview and candidate is not None and bool(candidate.ports),
         sticky=route.sticky if route.serves() else None,
         segments=_segments(route) if answers else (),
     )

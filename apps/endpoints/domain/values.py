@@ -187,6 +187,7 @@ class Trial:
         alone: Whether the live revision's servers stop to make room for it, with an outage.
         waits: Whether nothing of it is to be started yet.
         settle: Whether it becomes the live one once it is seen to answer everything.
+        faulty: Whether requests at the preview address are made to fail, for a rehearsal.
     """
 
     candidate: int
@@ -198,6 +199,7 @@ class Trial:
     alone: bool = False
     waits: bool = False
     settle: bool = False
+    faulty: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,8 @@ class Route:
         preview: Whether it answers at the preview address, below the endpoint's own.
         sticky: What keeps a caller on one side of the split; None lets chance decide.
         segments: Requests that are split otherwise than the rest, looked at in this order.
+        faulty: Whether requests at the preview address get too little time to be answered; callers
+            of the endpoint's own address notice nothing.
     """
 
     endpoint: str
@@ -237,6 +241,7 @@ class Route:
     preview: bool = False
     sticky: Sticky | None = None
     segments: tuple[Segment, ...] = ()
+    faulty: bool = False
 
     def weight_of(self, number: int) -> int:
         """Return the percent of requests that revision `number` gets."""

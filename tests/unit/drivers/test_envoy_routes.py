@@ -39,7 +39,7 @@ TRIALS = [
     for mirror, preview, sticky, segments in product(
         (0, 7, 100), (False, True), STICKIES, ((), SEGMENTS)
     )
-]
+] + [route(preview=True, faulty=True), route(mirror=7, preview=True, faulty=True)]
 
 
 @pytest.mark.parametrize("asked", TRIALS)
@@ -64,9 +64,18 @@ def test_the_table_keeps_a_route_as_it_is(asked: Route) -> None:
 
 def test_a_route_kept_before_there_were_trials_is_still_read() -> None:
     kept = routes.to_json(route())
-    for name in ("candidate", "mirror", "preview", "sticky", "segments"):
+    for name in ("candidate", "mirror", "preview", "sticky", "segments", "faulty"):
         del kept[name]
     assert routes.from_json(kept) == route(candidate=None)
+
+
+def test_only_the_preview_address_can_be_made_to_fail() -> None:
+    asked = route(preview=True, faulty=True)
+    made = routes.leaf(asked)["action"]["typed_config"]["routes"]
+    limits = {r["match"].get("path", ""): r["route"]["timeout"] for r in made}
+    assert limits[routes.infer_address(asked, routes.PREVIEW)] == "0.001s"
+    assert limits[routes.infer_address(asked)] == "0.500s"
+    assert not routing.possible(route(faulty=True)).faulty
 
 
 def test_an_endpoint_that_envoy_does_not_know_shows_nothing() -> None:

@@ -14,10 +14,12 @@ from apps.endpoints.domain.values import (
 )
 from controlplane.drivers.envoy.bootstrap import ROUTES
 from controlplane.drivers.envoy.routes import (
+    FAULT_MS,
     MIRRORS,
     Json,
     cluster,
     cluster_name,
+    duration,
     infer_address,
     leaf,
     prefix,
@@ -75,6 +77,7 @@ def _read(meant: Route, routes: Sequence[Json], known: Mapping[int, Json]) -> Ro
         ),
         mirror=_mirror(meant, general),
         preview=any(_is_preview(meant, r) for r in routes),
+        faulty=any(_is_preview(meant, r) and _fails(r) for r in routes),
         sticky=_sticky(general),
         segments=_segments(meant, asks),
     )
@@ -83,6 +86,10 @@ def _read(meant: Route, routes: Sequence[Json], known: Mapping[int, Json]) -> Ro
 def _is_preview(meant: Route, route: Json) -> bool:
     match, start = route.get("match", {}), preview_address(meant)
     return any(str(match.get(kind, "")).startswith(start) for kind in ("path", "prefix"))
+
+
+def _fails(route: Json) -> bool:
+    return bool(route.get("route", {}).get("timeout") == duration(FAULT_MS))
 
 
 def _weights(meant: Route, routes: Sequence[Json]) -> dict[int, int]:

@@ -34,6 +34,7 @@ CAPTURE_HEADER = "x-modelyard-capture"  # asks a model server to remember its an
 REMEMBERED = 7 * 24 * 3600  # seconds for which a caller keeps the cookie it was given
 MIRRORS = "request_mirror_policies"
 PREVIEW = "/preview"  # below an endpoint's address, and above what the model server knows
+FAULT_MS = 1  # what a request gets at a preview address that is made to fail
 NOT_READY = "The revision on trial is not ready. Its model servers are being started."
 # Shorter than any model server keeps an idle connection: else a request could be sent on one
 # that the server is just closing.
@@ -210,6 +211,7 @@ class _Way:
         hashed: What places a caller on one side; None lets chance decide.
         more: What else the routes have.
         mirror: Percent that is copied to the candidate.
+        timeout_ms: How long a caller waits at most; None for the endpoint's own limit.
     """
 
     split: routing.Split
@@ -218,6 +220,7 @@ class _Way:
     hashed: Json | None = None
     more: Json = field(default_factory=dict)
     mirror: int = 0
+    timeout_ms: int | None = None
 
 
 def _routes(route: Route) -> list[Json]:
@@ -244,7 +247,9 @@ def _preview(route: Route) -> list[Json]:
         return []
     if not candidate.ports:
         return [_unavailable(route, preview_address(route), NOT_READY)]
-    return _serves(route, _Way(split=((candidate.number, WHOLE),), below=PREVIEW))
+    limit = FAULT_MS if route.faulty else None
+    way = _Way(split=((candidate.number, WHOLE),), below=PREVIEW, timeout_ms=limit)
+    return _serves(route, way)
 
 
 def _ways(route: Route) -> list[_Way]:
@@ -311,7 +316,11 @@ def _route(route: Route, way: _Way, match: Json, method: str, action: Json) -> J
             "headers": [_exactly(":method", method), *way.match.get("headers", [])],
         },
         "metadata": _generation(route.generation),
-        "route": {**_split(route, way), "timeout": _duration(route.timeout_ms), **action},
+        "route": {
+            **_split(route, way),
+            "timeout": duration(way.timeout_ms or route.timeout_ms),
+            **action,
+        },
         **({"typed_per_filter_config": filters} if filters else {}),
         **({"request_headers_to_add": [_capture()]} if MIRRORS in action else {}),
         **way.more,
@@ -388,7 +397,7 @@ def _limited(route: Route) -> Json:
     }
 
 
-def _duration(milliseconds: int) -> str:
+def duration(milliseconds: int) -> str:
     """Return a duration as protocol buffers print it: no digits after the point, or three."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds}.{rest:03}s" if rest else f"{seconds}s"
