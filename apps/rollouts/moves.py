@@ -77,6 +77,7 @@ def pause(row: Rollout, kind: PauseKind, reason: str, *, actor: Actor, now: date
     columns = _moved(row, RolloutMove.PAUSE, actor=actor, now=now, reason=reason)
     _say(row, Kind.PAUSED, _standing_still(row), actor=actor, now=now, reason=reason)
     telling.paused(row, kind, reason)
+    _redirect(row, RolloutState.PAUSED, now=now)
     by = actor.name if kind is PauseKind.PERSON else ""
     return columns | {"pause": kind, "pause_reason": reason, "paused_by": by}
 
@@ -87,6 +88,7 @@ def resume(
     """Go on; `accepts` when a person says by it that the step is good enough."""
     columns = _moved(row, RolloutMove.RESUME, actor=actor, now=now, reason=reason)
     _say(row, Kind.RESUMED, "The rollout goes on.", actor=actor, now=now, reason=reason)
+    _redirect(row, RolloutState.PROGRESSING, now=now)
     return columns | NOT_PAUSED | {"accepted": accepts}
 
 
@@ -156,6 +158,12 @@ def direct(
         row.endpoint_id, wanted, now=now, wakes=("rollout", row.pk),
         keep_warm=planning.of(row).strategy.keep_warm,
     )  # fmt: skip
+
+
+def _redirect(row: Rollout, state: RolloutState, *, now: datetime) -> None:
+    """Ask the endpoint for something else, where the row's new state wants that."""
+    if planning.wanted(row, state=state) != planning.wanted(row):
+        direct(row, step=row.step, state=state, now=now)
 
 
 def _restored_at(stable: Revision | None, decided: datetime, now: datetime) -> datetime:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from apps.analysis.domain import spec
+from apps.analysis.domain.limits import MOST_PAGE_SHARE
 from apps.analysis.domain.values import Allowance, Metric, MetricKind, SourceKind
 from apps.endpoints.domain.values import Trial
 from apps.rollouts.domain import document
@@ -63,6 +64,9 @@ def wanted(
     asked = trial(
         plan.strategy, plan.steps, index, candidate=row.candidate.number, allocation=split
     )
+    if row.rehearsal:
+        # The fault is at the preview address, where no caller asks.
+        asked = replace(asked, preview=True, faulty="fault_at" in row.drill)
     if at is RolloutState.PENDING:
         return replace(_nothing(asked), waits=True)
     if at is RolloutState.PAUSED and index == 0 and row.step_seen_at is None:
@@ -73,7 +77,9 @@ def wanted(
 
 def _nothing(asked: Trial) -> Trial:
     """Return a trial that gives the candidate no request at all."""
-    return replace(asked, weight=0, mirror=0, preview=False, segments=(), settle=False)
+    return replace(
+        asked, weight=0, mirror=0, preview=False, segments=(), settle=False, faulty=False
+    )
 
 
 def allocation_of(row: Rollout) -> Allocation | None:
@@ -100,7 +106,7 @@ def analysis_plan(row: Rollout) -> dict[str, Any]:
         "metrics": spec.as_document(_with_own(strategy, metrics)),
         "alpha": strategy.alpha,
         "limits": {
-            "page_share": min(1.0, PAGE_BURN * (1 - objective.availability))
+            "page_share": min(MOST_PAGE_SHARE, PAGE_BURN * (1 - objective.availability))
             if objective
             else PAGE_SHARE,
             "least_errors": strategy.limits.errors,

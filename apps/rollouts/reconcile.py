@@ -135,7 +135,9 @@ def _notice(sight: Sight) -> Columns:
     """Log what is seen for the first time, and return the columns that remember it."""
     row, seen = sight.row, sight.seen
     in_force = seen.in_force == seen.wanted and seen.in_force_since is not None
-    if in_force and row.step_seen_at is None and sight.steps[row.step : row.step + 1]:
+    # One that was paused before it had anything is given nothing: that is no step.
+    climbs = sight.position.state is RolloutState.PROGRESSING
+    if in_force and climbs and row.step_seen_at is None and sight.steps[row.step : row.step + 1]:
         name = sight.steps[row.step].name
         telling.log(
             row, Kind.SEEN, f"Seen in force: “{name}”.", at=seen.at, actor=ACTOR.name,

@@ -81,7 +81,7 @@ def _seen(row: Rollout, plan: Planned, capacity: Capacity, now: datetime) -> d.S
         answer=judged.answer if judged else None,
         why=judged.sentence if judged else "",
         limit=_limit(row, plan, judged),
-        broken=(judged.problem if judged else "") or trying.broken,
+        broken=_broken(judged) or trying.broken,
         outcome=trying.outcome,
         outcome_why=trying.why,
         allocation=trying.allocation,
@@ -94,6 +94,15 @@ def _judged(row: Rollout, now: datetime) -> Standing | None:
         return None
     run = analyses.of(planning.subject(row))
     return analyses.standing(run, now) if run is not None else None
+
+
+def _broken(judged: Standing | None) -> str:
+    """Return why the analysis cannot run.
+
+    One that nobody has looked at for a while is only late: the workers were away, and look again
+    before long. It answers "not yet" meanwhile, which leads nowhere.
+    """
+    return judged.problem if judged is not None and not judged.stale else ""
 
 
 def _arrived(row: Rollout) -> bool:

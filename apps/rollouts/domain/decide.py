@@ -260,7 +260,7 @@ def _bad(seen: Seen) -> str:
         return seen.problem or "The candidate's revision ended before the rollout did."
     if seen.limit:
         return seen.limit
-    return seen.why if seen.answer is Answer.WORSE else ""
+    return (seen.why or "The judge says that it is worse.") if seen.answer is Answer.WORSE else ""
 
 
 def _begin(seen: Seen, bad: str) -> Action:

@@ -8,7 +8,7 @@ import pytest
 
 from apps.audit.models import AuditEvent
 from apps.endpoints import services as endpoints
-from apps.endpoints.domain.values import Problem
+from apps.endpoints.domain.values import Problem, ReplicaState
 from apps.endpoints.models import Revision
 from apps.notifications.models import Notification
 from apps.rollouts import selectors, services
@@ -76,7 +76,7 @@ def test_no_hold_is_cut_short(house: House) -> None:
 def test_a_canary_that_fails_more_is_sent_back(house: House) -> None:
     endpoint = house.live(errors={2: 0.05})
     row = house.start(endpoint)
-    factories.grant(factories.person(), role=Role.OPERATOR, team=endpoint.model.team)
+    factories.grant(person=factories.person(), role=Role.OPERATOR, team=endpoint.model.team)
     house.run(ended(row))
     found = fresh(row)
     assert found.state == "rolled_back"
@@ -90,7 +90,7 @@ def test_a_canary_that_fails_more_is_sent_back(house: House) -> None:
 
 def test_without_traffic_it_waits_says_so_and_then_asks(house: House) -> None:
     row = house.start(house.live(rate=0), QUICK)
-    factories.grant(factories.person(), role=Role.OPERATOR, team=row.endpoint.model.team)
+    factories.grant(person=factories.person(), role=Role.OPERATOR, team=row.endpoint.model.team)
     house.run(lambda: fresh(row).state == "paused")
     found = fresh(row)
     assert (found.step, found.pause) == (0, "deadline")
@@ -186,10 +186,16 @@ def test_servers_that_end_again_and_again_end_the_rollout(house: House) -> None:
     candidate = fresh(row).candidate
     for time in (1, 2):
         house.servers.kill(candidate.public_id, 0)
-        house.run(lambda wanted=time: _restarts(candidate) == wanted)
+        house.run(lambda wanted=time: _restarts(candidate) == wanted, passes=50)
+        house.run(lambda: _is_ready(candidate), passes=50)
     house.run(ended(row))
     assert fresh(row).state == "rolled_back"
     assert "have ended" in fresh(row).reason
+
+
+def _is_ready(candidate: Revision) -> bool:
+    candidate.refresh_from_db()
+    return [r["state"] for r in candidate.observed_replicas] == [ReplicaState.READY]
 
 
 def _restarts(candidate: Revision) -> int:
