@@ -3,10 +3,13 @@ jumps to whatever is due next, and traffic that goes where the proxy sends it.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from django.db import connection
 
 from apps.analysis.models import AnalysisRun
 from apps.analysis.reconcile import AnalysisReconciler
@@ -34,6 +37,10 @@ CANARY = {
 }
 
 
+class Died(BaseException):
+    """The worker was killed: not an Exception, so nothing in the loop can catch it."""
+
+
 @dataclass
 class Traffic:
     """What callers do, and how each revision answers.
@@ -59,6 +66,9 @@ class House:
     capacity: MemoryCapacity = field(default_factory=MemoryCapacity)
     traffic: dict[str, Traffic] = field(default_factory=dict)  # by endpoint public id
     now: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(seconds=1))
+    dies_in: str = ""  # in passes over this kind of row,
+    lives: int = -1  # at so many statements from here
+    deaths: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -139,8 +149,31 @@ class House:
         at, name, pk = min(due)
         self.now = max(self.now, at) + timedelta(milliseconds=1)
         self.serve()
-        loop.reconcile_one(self.kinds[name], pk, now=self.now)
+        with self.dying(name):
+            loop.reconcile_one(self.kinds[name], pk, now=self.now)
         return True
+
+    @contextmanager
+    def dying(self, name: str) -> Iterator[None]:
+        """Kill the worker at its next statement or call, when it is to die in such a pass."""
+        if name != self.dies_in:
+            yield
+            return
+        try:
+            with connection.execute_wrapper(self._count_down):
+                yield
+        except Died:
+            self.deaths += 1
+
+    def _count_down(self, execute: Any, sql: str, *rest: Any) -> Any:
+        self.count_down()
+        return execute(sql, *rest)
+
+    def count_down(self, call: str = "") -> None:
+        """Die, when it is time."""
+        self.lives -= 1
+        if self.lives == 0:
+            raise Died
 
     def serve(self) -> None:
         """Let callers call until now, in whole windows, as the proxy splits their requests."""
