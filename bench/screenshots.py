@@ -140,6 +140,8 @@ def _find(browser: Browser, asked: argparse.Namespace) -> list[Shot]:
         Shot("releases", "/releases"),
         Shot("release", release),
         Shot("rollouts", "/rollouts"),
+        Shot("strategies", "/strategies"),
+        Shot("strategy", "/strategies/production/careful-canary"),
         Shot("rollout", rollout),
         Shot("propose", version and f"/releases/new?{_query(version)}"),
         Shot("inbox", "/inbox"),
