@@ -331,6 +331,7 @@ PAGES: dict[str, dict[str, Rule]] = {
     "freezes/<str:freeze_id>/end": act("environments.freeze", ALL_TEAMS, reason="r"),
     "strategies": read("rollouts"),
     "strategies/new": {
+        "GET": Rule("rollouts.template.edit", ALL_TEAMS),
         "POST": Rule("rollouts.template.edit", ALL_TEAMS, {**NEW_STRATEGY, "title": "Fresh"}),
     },
     "strategies/preview": read("rollouts"),

@@ -9,7 +9,10 @@ import pytest
 from django.test import Client
 
 from apps.audit.models import AuditEvent
+from apps.rollouts.domain.strategy import StrategyKind
 from apps.rollouts.models import StrategyTemplate
+from apps.rollouts.web import fields
+from apps.rollouts.web.forms import FORMS
 from tests import factories, governed
 from tests.web.test_releases import sound
 
@@ -47,8 +50,8 @@ def filled(answer: Any) -> dict[str, str]:
     return found
 
 
-def change(browser: Client, path: str, *, act: str = "save", **fields: str) -> Any:
-    return browser.post(path, filled(browser.get(path)) | {"act": act} | fields)
+def change(browser: Client, path: str, *, act: str = "save", **typed: str) -> Any:
+    return browser.post(path, filled(browser.get(path)) | {"act": act} | typed)
 
 
 def template(name: str = "careful-canary") -> StrategyTemplate:
@@ -146,7 +149,7 @@ def test_json_that_makes_no_sense_is_said_and_kept(
 
 
 @pytest.mark.parametrize(
-    ("fields", "sentence"),
+    ("typed", "sentence"),
     [
         ({"weights": "5, x"}, "“x” is no whole percent from 1 to 100."),
         ({"weights": "50, 5"}, "each is larger than the last"),
@@ -159,12 +162,12 @@ def test_json_that_makes_no_sense_is_said_and_kept(
     ],
 )
 def test_fields_that_make_no_sense_are_said_where_they_are(
-    ada: Client, fields: dict[str, str], sentence: str
+    ada: Client, typed: dict[str, str], sentence: str
 ) -> None:
-    answer = change(ada, CAREFUL, **fields)
+    answer = change(ada, CAREFUL, **typed)
     assert answer.status_code == 422
     assert sentence in words(answer)
-    name, value = next(iter(fields.items()))
+    name, value = next(iter(typed.items()))
     assert filled(answer)[name] == value or name == "on_deadline"
     assert AuditEvent.objects.count() == 0
 
@@ -274,3 +277,10 @@ def test_a_preview_of_nothing_sensible_is_a_sentence(
     answer = ada.get("/strategies/preview", asked)
     assert answer.status_code == 200
     assert sentence in words(answer)
+
+
+@pytest.mark.parametrize("kind", list(FORMS))
+def test_every_field_of_a_kind_stands_under_a_heading_once(kind: StrategyKind) -> None:
+    form = FORMS[kind](base=fields.usual(kind))
+    shown = [bound.name for _, some in form.grouped() for bound in some]
+    assert sorted(shown) == sorted(form.fields)

@@ -271,7 +271,7 @@ def _write_trying(told: Told, base: Told) -> Document:
 
 
 def _read_ab(document: Told) -> Document:
-    own = {"hypothesis": document["hypothesis"], "least_effect": document["least_effect"]}
+    own = {"hypothesis": document["hypothesis"], "least_effect": document["least_effect"] or None}
     return _read_trying(document) | own
 
 

@@ -83,10 +83,19 @@ class TemplateForm(forms.Form):
     )
 
 
+Groups = tuple[tuple[str, tuple[str, ...]], ...]
+AFTERWARDS = ("Once it answers everything", ("keep_warm",))
+LADDER: Groups = (
+    ("Steps", ("weights", "holds")),
+    ("Before each next step", ("judge", "deadlines", "ask", "on_deadline")),
+)
+
+
 class KindForm(forms.Form):
     """The fields of one kind of strategy."""
 
     kind: ClassVar[StrategyKind]
+    groups: ClassVar[Groups] = ()
 
     keep_warm = LengthField(
         label="Keep what was live warm for",
@@ -111,7 +120,11 @@ class KindForm(forms.Form):
         self.document = base
         for name in ("judge", "ask"):
             self._offer_mixed(name)
-        self.order_fields([name for name in self.fields if name not in LATE] + LATE)
+
+    def grouped(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """Return the fields under the headings that they stand under."""
+        groups = (*self.groups, AFTERWARDS)
+        return [(title, [self[name] for name in names]) for title, names in groups]
 
     def _offer_mixed(self, name: str) -> None:
         """Offer to leave steps as they are, where a document says more than the choice can."""
@@ -127,7 +140,7 @@ class JudgedForm(KindForm):
     """The fields of a kind that is judged."""
 
     on_deadline = forms.ChoiceField(
-        label="When the judge has no answer in time",
+        label="Without an answer in time",
         choices=[(str(OnDeadline.ASK), "ask a person"), (str(OnDeadline.ABORT), "go back")],
     )
 
@@ -169,13 +182,17 @@ class RecreateForm(KindForm):
 class CanaryForm(LadderForm):
     """A ladder."""
 
-    kind = K.CANARY
+    kind, groups = K.CANARY, LADDER
 
 
 class LinearForm(JudgedForm):
     """A ladder of equal steps."""
 
     kind = K.LINEAR
+    groups = (
+        ("Steps", ("by", "hold")),
+        ("Before each next step", ("judged", "deadline", "on_deadline")),
+    )
 
     by = forms.IntegerField(label="Each step adds, in percent", min_value=1, max_value=100)
     hold = LengthField(label="Hold each step for at least", max_length=20)
@@ -193,6 +210,7 @@ class BlueGreenForm(KindForm):
     """A preview, then a switch."""
 
     kind = K.BLUE_GREEN
+    groups = (("Before the switch", ("preview", "asks")),)
 
     preview = LengthField(
         label="At the preview address for at least",
@@ -206,6 +224,11 @@ class ShadowForm(LadderForm):
     """Copies first."""
 
     kind = K.SHADOW
+    groups = (
+        ("While its answers are only compared", ("mirror", "hold", "deadline", "asks")),
+        ("Then, step by step", ("weights", "holds")),
+        LADDER[1],
+    )
 
     mirror = forms.IntegerField(
         label="Copy so many percent of requests", min_value=1, max_value=100
@@ -223,13 +246,9 @@ class ShadowForm(LadderForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Let the ladder that follows be empty."""
         super().__init__(*args, **kwargs)
-        first = [name for name in ("mirror", "hold", "deadline", "asks") if name in self.fields]
-        self.order_fields([*first, *(name for name in self.fields if name not in first)])
         weights, holds, deadlines = (self.fields[n] for n in ("weights", "holds", "deadlines"))
         weights.required = holds.required = deadlines.required = False
-        weights.label = "Then steps, in percent of requests"
         weights.help_text = "Such as 10, 50. Empty: everything at once."
-        deadlines.label = "Then the judge has, at each step"
 
 
 class TryingForm(JudgedForm):
@@ -266,6 +285,16 @@ class AbForm(TryingForm):
     """An experiment."""
 
     kind = K.AB
+    groups = (
+        (
+            "What is measured",
+            (
+                "hypothesis", "metric", "metric_title", "metric_kind", "better", "least_effect",
+            ),
+        ),
+        ("Who gets it", ("weight", "sticky_by", "sticky_name")),
+        ("Until when", ("horizon", "on_deadline")),
+    )  # fmt: skip
 
     hypothesis = forms.CharField(
         label="Hypothesis",
@@ -285,6 +314,17 @@ class BanditForm(TryingForm):
     """A bandit."""
 
     kind = K.BANDIT
+    groups = (
+        ("What it learns from", ("metric", "metric_title", "metric_kind", "better")),
+        (
+            "Who gets it",
+            (
+                "weight", "floor", "ceiling", "every", "segment_header", "segment_values",
+                "sticky_by", "sticky_name",
+            ),
+        ),
+        ("Until when", ("horizon", "on_deadline")),
+    )  # fmt: skip
 
     every = LengthField(label="Move weights every", max_length=20)
     floor = forms.IntegerField(
@@ -308,7 +348,6 @@ class BanditForm(TryingForm):
         self.fields["weight"].label = "Percent of requests at first"
 
 
-LATE = ["on_deadline", "keep_warm"]
 FORMS: dict[StrategyKind, type[KindForm]] = {
     form.kind: form
     for form in (

@@ -12,7 +12,7 @@ from apps.accounts.domain import access
 from apps.environments import selectors as environments
 from apps.environments.models import Environment
 from apps.rollouts import previewing, selectors, templates
-from apps.rollouts.domain import document, words
+from apps.rollouts.domain import document
 from apps.rollouts.models import StrategyTemplate
 from apps.rollouts.web import drafts
 from apps.rollouts.web.drafts import Draft
@@ -70,10 +70,11 @@ def strategies(request: HttpRequest) -> HttpResponse:
 @signed_in
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest) -> HttpResponse:
-    """Write a new template of an environment."""
+    """Write a new template of an environment, of the first one when none is named."""
     actor = actor_of(request)
     told = request.POST if request.method == "POST" else request.GET
-    place = environments.by_slug(told.get("environment", ""))
+    named = told.get("environment", "")
+    place = environments.by_slug(named) if named else environments.in_order()[0]
     access.require(actor, VERB, team=access.EVERYWHERE, environment=place.slug)
     if request.method != "POST":
         return _page(request, place, None, TemplateForm(), drafts.first())
@@ -179,9 +180,7 @@ def _page(
         "draft": draft,
         "kinds": KINDS,
         "drawn": drawn(shown),
-        "sentence": words.sentence(document.parse(row.document)) if row else "",
         "may": _may(actor_of(request), place),
-        "may_save": draft.makes_sense,
     }
     wrong = request.method == "POST" and (draft.faults or form.errors)
     # htmx swaps a part only when the answer is one of success.
