@@ -26,6 +26,7 @@ from apps.gates.domain.policy import (
 )
 from apps.gates.domain.policy_words import diff, seat, span
 from apps.registry.domain.kinds import RiskTier
+from apps.rollouts.domain.strategy import StrategyKind
 from controlplane.kernel.actor import Role
 from controlplane.kernel.errors import Invalid
 
@@ -52,7 +53,7 @@ def test_what_is_left_out_has_careful_defaults():
     assert policy.gates == (GateRule("artifact.scanned", required=True),)
     assert policy.approvals.seats == (Seat("Operations", (Role.OPERATOR,)),)
     assert not policy.emergency.allowed
-    assert policy.strategies == ("all_at_once",)
+    assert set(policy.strategies) == set(StrategyKind)
     assert policy.minimum_score == 0
 
 
