@@ -207,6 +207,25 @@ def answering(bundle_digest: str, *, protected: bool) -> list[Revision]:
     return list(rows.select_related("endpoint__environment", "version").order_by("-id")[:RECENT])
 
 
+def running(bundle_digest: str, *, protected: bool) -> list[Revision]:
+    """Return the revisions whose own servers run exactly these bytes, newest first.
+
+    However many requests callers send them: one on trial counts, and so does one that shares its
+    endpoint with another's trial.
+
+    Args:
+        bundle_digest: Of the OCI manifest.
+        protected: Whether those of protected environments are meant, or all others.
+    """
+    rows = Revision.objects.filter(
+        bundle_digest=bundle_digest,
+        state__in=[RevisionState.LIVE, RevisionState.SHIFTING],
+        endpoint__retired_at=None,
+        endpoint__environment__protected=protected,
+    )
+    return list(rows.select_related("endpoint__environment", "version").order_by("-id")[:RECENT])
+
+
 def starts(endpoint_id: int, *, runtime: str) -> list[timedelta]:
     """Return how long the newest revisions took from the start to golden answers, newest first."""
     rows = Revision.objects.filter(

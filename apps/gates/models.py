@@ -80,7 +80,7 @@ class Evidence(Row):
     key = models.CharField(max_length=80)  # a gate's name, or a test's of the ML Test Score
     subject = models.CharField(max_length=80)  # "sha256:..."
     # Digest of what else the finding hangs on: the policy's parameters, the environment, what is
-    # live there. "" for evidence that was sent to us, which is judged anew each time.
+    # live there. "" for what was sent to us or seen by a rollout, which is judged anew each time.
     conditions = models.CharField(max_length=80, blank=True)
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="evidence")
     environment = models.ForeignKey(

@@ -114,8 +114,9 @@ def _is_due(current: Pass, row: GateResult) -> bool:
 def still_about(current: Pass, row: GateResult, program: Program) -> bool:
     """Return whether what is known was found under the conditions of now."""
     found = row.evidence
-    if found is None or found.source != Source.MEASURED:
-        return True  # nothing is known, or it was sent: that is judged anew each time
+    if found is None or found.source != Source.MEASURED or not found.conditions:
+        # Nothing is known, or it was sent or seen elsewhere: that is judged anew each time.
+        return True
     return found.conditions == conditions(current, row, program)
 
 

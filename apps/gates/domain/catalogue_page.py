@@ -26,6 +26,7 @@ PARAMETERS: dict[str, str] = {
     "none.",
     "load.objective": "`seconds` (default 20; longer where fewer than 200 requests would fit). "
     "`headroom` (default 0.5).",
+    "rollback.rehearsed": "`seconds`: how long the way back may take (default 30).",
     "model.fresh": "`model_days` (default 180). `data_days` (default 365).",
     "card.complete": "`sections`: the headings that must be there.",
     "score.minimum": "`minimum`: the least score (default: the policy's `minimum_score`).",

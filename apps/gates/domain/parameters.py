@@ -42,6 +42,7 @@ PARAMETERS: Mapping[str, Mapping[str, Number | Words | Flag]] = {
         "seconds": Number("seconds", 3600, above=0),
         "headroom": Number("times the peak", 10),
     },
+    "rollback.rehearsed": {"seconds": Number("seconds", 3600, above=0)},
     "model.fresh": {
         "model_days": Number("days", 3650, above=0),
         "data_days": Number("days", 3650, above=0),

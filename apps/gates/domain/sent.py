@@ -49,7 +49,7 @@ def check_key(key: str, source: Source) -> None:
 def is_judged(key: str) -> bool:
     """Return whether a gate of ours judges the facts, whatever verdict was sent with them."""
     told = CATALOGUE.get(key)
-    return told is not None and told.kind is not Kind.LATER
+    return told is not None and told.kind is not Kind.LATER and not told.stated
 
 
 def verdict(key: str, told: str) -> Verdict:

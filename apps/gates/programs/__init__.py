@@ -5,6 +5,7 @@ from apps.gates.programs import (
     later,
     licences,
     quality,
+    rehearsed,
     service,
     serving,
     signature,
@@ -13,6 +14,6 @@ from apps.gates.programs.subject import Program
 
 PROGRAMS: dict[str, Program] = {
     program.name: program
-    for family in (artifact, licences, signature, quality, serving, service, later)
+    for family in (artifact, licences, signature, quality, serving, service, rehearsed, later)
     for program in family.PROGRAMS
 }

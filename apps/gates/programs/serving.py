@@ -21,7 +21,7 @@ KEY_LIVES = timedelta(seconds=60)  # longer than the test itself
 
 def golden_answered(subject: Subject, world: World) -> Finding:
     """Ask a server that runs exactly these bytes, outside protected environments."""
-    row = next(iter(endpoints.answering(subject.bundle, protected=False)), None)
+    row = next(iter(endpoints.running(subject.bundle, protected=False)), None)
     if row is None:
         return _nobody(subject)
     found = world.servers.ask_golden(spec_of(row.endpoint, row))
@@ -60,7 +60,7 @@ def plan(subject: Subject) -> LoadPlan | Finding:
         )
     rows = endpoints.answering(subject.bundle, protected=False)
     if not rows:
-        return _nobody(subject)
+        return _only_some(subject) or _nobody(subject)
     row = next((r for r in rows if not _unlike(subject, r)), None)
     if row is None:
         return unknown(
@@ -160,6 +160,18 @@ def _nobody(subject: Subject) -> Finding:
     return unknown(
         f"No environment outside the protected ones serves this {subject.variant.kind} variant.",
         "Serve it in dev or staging; it will be asked there.",
+    )
+
+
+def _only_some(subject: Subject) -> Finding | None:
+    """Say that these bytes run somewhere, and share the requests there with others."""
+    row = next(iter(endpoints.running(subject.bundle, protected=False)), None)
+    if row is None:
+        return None
+    return unknown(
+        f"Revision {row.number} in {row.endpoint.environment.slug} answers only "
+        f"{row.observed_weight} % of the requests, while a rollout moves traffic there.",
+        "Wait for the rollout to end; the load goes to servers that answer everything.",
     )
 
 

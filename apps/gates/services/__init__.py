@@ -6,7 +6,13 @@ from apps.gates.services.checklists import (
     reconfigure,
     wake_checklists,
 )
-from apps.gates.services.evidence import Recorded, keep_file, record_evidence, run_gate_again
+from apps.gates.services.evidence import (
+    Recorded,
+    keep_file,
+    record_evidence,
+    record_measured,
+    run_gate_again,
+)
 from apps.gates.services.waivers import grant_waiver, withdraw_waiver
 
 __all__ = [
@@ -17,6 +23,7 @@ __all__ = [
     "open_checklist",
     "reconfigure",
     "record_evidence",
+    "record_measured",
     "run_gate_again",
     "wake_checklists",
     "withdraw_waiver",

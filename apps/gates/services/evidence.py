@@ -12,7 +12,7 @@ from apps.audit import services as audit
 from apps.environments import selectors as environments
 from apps.gates import selectors
 from apps.gates.domain import catalogue, mltest, sent
-from apps.gates.domain.finding import Source
+from apps.gates.domain.finding import Source, Verdict
 from apps.gates.domain.states import GATE, GateMove, GateState
 from apps.gates.listing import KIND
 from apps.gates.models import Checklist, Evidence, GateResult
@@ -137,6 +137,47 @@ def record_evidence(
 
 
 @transaction.atomic
+def record_measured(
+    *,
+    actor: Actor,
+    version: ModelVersion,
+    key: str,
+    subject: str,
+    verdict: Verdict,
+    sentence: str,
+    facts: Mapping[str, Any],
+    measured_at: datetime,
+) -> Evidence:
+    """Record what another part of the house saw by itself. Recording it again changes nothing.
+
+    It hangs on nothing but the bytes: the gate judges it anew each time, by its policy.
+
+    Args:
+        actor: The worker that saw it.
+        version: The version that it was seen of.
+        key: The gate.
+        subject: The digest of the bundle that ran.
+        verdict: Whether it was as it should be.
+        sentence: What was seen, for a person.
+        facts: The numbers.
+        measured_at: When.
+    """
+    says = {
+        "key": key, "subject": subject, "verdict": str(verdict), "sentence": sentence,
+        "facts": dict(facts), "source": str(Source.MEASURED), "measured_at": measured_at,
+    }  # fmt: skip
+    signed = {**says, "measured_at": measured_at.isoformat(), "version": version.public_id}
+    made, created = Evidence.objects.get_or_create(
+        digest=digests.of_bytes(digests.canonical(signed)),
+        defaults={**says, "version": version, "recorded_by": actor.name},
+    )
+    if created:
+        _tell(actor, made, version)
+        _wake(version, key, of_its_model=key in catalogue.OF_THE_MODEL)
+    return made
+
+
+@transaction.atomic
 def run_gate_again(*, actor: Actor, checklist: str, gate: str) -> GateView:
     """Have a gate of a checklist looked at again, whatever is known of it.
 
@@ -249,12 +290,14 @@ def _files(files: Sequence[FileEntry]) -> list[dict[str, Any]]:
     return [{"name": f.path, "sha256": f.sha256, "size": f.size} for f in files]
 
 
-def _wake(version: ModelVersion, key: str) -> None:
-    """Have open checklists of the version look at what came."""
+def _wake(version: ModelVersion, key: str, *, of_its_model: bool = False) -> None:
+    """Have open checklists of the version, or of all of its model, look at what came."""
     about = [key, selectors.SCORE] if key in mltest.KEYS else [key]
-    results = GateResult.objects.filter(
-        gate__in=about, checklist__version=version, checklist__closed_at=None
-    )
+    results = GateResult.objects.filter(gate__in=about, checklist__closed_at=None)
+    if of_its_model:
+        results = results.filter(checklist__version__model=version.model_id)
+    else:
+        results = results.filter(checklist__version=version)
     now = SystemClock().now()
     for pk in sorted(set(results.values_list("checklist_id", flat=True))):
         with commanding(Checklist, pk, now=now):

@@ -12,13 +12,16 @@ from django.db import connection
 
 from apps.audit.models import AuditEvent
 from apps.builds.models import Variant
+from apps.endpoints.models import Revision
 from apps.gates import selectors, services
 from apps.gates.domain.evaluate import ChecklistVerdict
+from apps.gates.domain.finding import Verdict
 from apps.gates.domain.states import GateState
 from apps.gates.listing import wake
 from apps.gates.models import Checklist, Evidence, GateResult
 from apps.gates.reconcile import tidy_load_tests
 from apps.gates.services import close_checklist
+from controlplane.kernel.actor import worker
 from controlplane.kernel.clock import SystemClock
 from controlplane.kernel.errors import Transient
 from tests import factories
@@ -87,11 +90,54 @@ def test_evidence_about_the_same_bytes_is_carried_to_another_environment(house: 
 
 
 def test_a_gate_that_nobody_can_measure_yet_is_unknown_and_says_so(house: Gated) -> None:
-    checklist = house.open(house.variant(), "rollback.rehearsed")
+    checklist = house.open(house.variant(), "runbook.fresh")
     standing = house.settle(checklist)
     assert standing.verdict is ChecklistVerdict.UNKNOWN
     assert standing.gates[0].sentence == "Not measured yet."
     assert standing.gates[0].evidence is None
+
+
+def test_golden_requests_are_asked_of_a_server_on_trial_as_well(house: Gated) -> None:
+    variant = house.variant()
+    served = house.serve(variant)
+    Revision.objects.filter(pk=served.pk).update(state="shifting", observed_weight=5)
+    checklist = house.open(variant, "golden.answered")
+    house.settle(checklist)
+    assert house.states(checklist) == {"golden.answered": "passed"}
+
+
+def test_a_load_test_says_that_it_waits_while_a_rollout_shares_the_requests(house: Gated) -> None:
+    variant = house.variant()
+    served = house.serve(variant)
+    house.promise(variant.version.model)
+    Revision.objects.filter(pk=served.pk).update(observed_weight=95)
+    checklist = house.open(variant, "load.objective")
+    found = house.settle(checklist).gates[0]
+    assert found.sentence.endswith(
+        "answers only 95 % of the requests, while a rollout moves traffic there."
+    )
+
+
+def test_what_a_rollout_showed_is_taken_up_at_once_and_judged_again_each_time(
+    house: Gated,
+) -> None:
+    variant = house.variant()
+    checklist = house.open(variant, "rollback.rehearsed")
+    house.settle(checklist)
+    assert house.states(checklist) == {"rollback.rehearsed": "unknown"}
+    for _ in range(2):
+        shown = services.record_measured(
+            actor=worker("rollouts"), version=variant.version, key="rollback.rehearsed",
+            subject=variant.bundle_digest, verdict=Verdict.PASSED, sentence="Back in 0.4 s.",
+            facts={"seconds": 0.4}, measured_at=house.now,
+        )  # fmt: skip
+    house.settle(checklist)
+    found = house.gate(checklist, "rollback.rehearsed")
+    assert (found.state, found.evidence.pk) == (GateState.PASSED, shown.pk)
+    house.now += timedelta(days=1)
+    house.settle(checklist)
+    assert house.gate(checklist, "rollback.rehearsed").state is GateState.PASSED
+    assert evidence_count("rollback.rehearsed") == 1
 
 
 def test_a_servers_silence_leaves_one_gate_unknown_and_the_others_go_on(house: Gated) -> None:

@@ -30,6 +30,8 @@ def test_every_gate_says_what_it_checks_and_what_to_do(told: object) -> None:
     assert bool(found.sent) == (found.kind is not Kind.MEASURED) or found.name in (
         "signature.compatible",
         "model.fresh",
+        "rollback.rehearsed",
+        "monitoring.proven",
     )
 
 
