@@ -40,6 +40,7 @@ from apps.releases.models import Release
 from apps.releases.reconcile import ReleaseReconciler
 from apps.rollouts.models import Rollout
 from apps.rollouts.reconcile import RolloutReconciler
+from controlplane.drivers.envoy.predictor import EnvoyPredictor
 from controlplane.drivers.envoy.router import EnvoyRouter
 from controlplane.drivers.envoy.stats import EnvoyMeter
 from controlplane.drivers.local.answers import LocalAnswers
@@ -139,7 +140,7 @@ def capacity() -> LocalCapacity:
 @cache
 def rollout_reconciler() -> RolloutReconciler:
     """Return what drives rollouts."""
-    return RolloutReconciler(capacity())
+    return RolloutReconciler(capacity(), EnvoyPredictor(settings.SERVING_URL))
 
 
 @cache

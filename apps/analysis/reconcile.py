@@ -280,7 +280,7 @@ def _rest(claim: Claim[AnalysisRun]) -> None:
 
 def _alike(run: AnalysisRun) -> Alike | None:
     """Return why both sides of an ended run count as alike; None when they do not."""
-    if run.stable is None:
+    if run.stable is None or not run.plan.get("teaches", True):
         return None
     if run.stable.bundle_digest == run.candidate.bundle_digest:
         return Alike.SAME_BYTES

@@ -45,7 +45,8 @@ def begin(
         stable: The revision to compare with; None when there is none, and then only hard limits
             say anything.
         candidate: The canary.
-        plan: {"metrics": as `domain.spec` reads it, "alpha": a share, "limits": ...}.
+        plan: {"metrics": as `domain.spec` reads it, "alpha": a share, "limits": ...}; with
+            "teaches": false, later runs learn nothing from this one.
         wakes: The kind and the id of the row to nudge when there is something new.
         now: From when on; slices of time that began before do not count.
     """

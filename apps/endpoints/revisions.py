@@ -76,6 +76,7 @@ def add(
     configuration: Mapping[str, Any],
     reason: str,
     bundle_digest: str = "",
+    anew: bool = False,
 ) -> Served:
     """Have a version answer at its model's endpoint in an environment.
 
@@ -95,6 +96,7 @@ def add(
         configuration: Settings of the runtime.
         reason: Why, for the ledger.
         bundle_digest: The only bundle that will do; "" for the variant's newest.
+        anew: Whether a revision of its own is brought up also where just this runs already.
 
     Raises:
         Missing: There is no such variant, or none with that bundle.
@@ -113,10 +115,11 @@ def add(
         defaults={"name": model.name, "next_reconcile_at": now},
     )
     known = current(locked(endpoint.pk))
-    if known is not None and wanted.is_as(known):
+    if not anew and known is not None and wanted.is_as(known):
         return Served(endpoint, known, created=False)
     with commanding(Endpoint, endpoint.pk, now=now) as endpoint:
-        revision = _revived(endpoint, wanted) or _new_revision(endpoint, wanted, actor)
+        warm = None if anew else _revived(endpoint, wanted)
+        revision = warm or _new_revision(endpoint, wanted, actor)
         endpoint.generation += 1
         endpoint.retired_at = None
         audit.record(

@@ -86,6 +86,45 @@ def choices(actor: Actor) -> list[Choice]:
     return [Choice(k.name, k.title, Way(stated.get(k.name, k.way)), k.way) for k in KINDS.values()]
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """Whether what was told has arrived where it was meant for.
+
+    Attributes:
+        at: When the first had it; None when nobody has.
+        reached: Who: channels by name, or people in words.
+        waits: Whether something is still on its way, and nothing has arrived.
+    """
+
+    at: datetime | None = None
+    reached: tuple[str, ...] = ()
+    waits: bool = False
+
+
+def arrival(dedupe: str) -> Arrival:
+    """Return what became of everything that was told under `dedupe`. For workers.
+
+    Where something goes outside (a channel, a mail), only that counts: a page that somebody may
+    look at wakes nobody.
+    """
+    outside = Delivery.objects.filter(dedupe=dedupe).select_related("channel")
+    sent = list(outside.order_by("delivered_at", "id"))
+    if not sent:
+        return _on_pages(dedupe)
+    arrived = [row for row in sent if row.delivered_at is not None]
+    waits = not arrived and any(row.state == DeliveryState.PENDING for row in sent)
+    names = [row.channel.name if row.channel else row.address for row in arrived]
+    first = arrived[0].delivered_at if arrived else None
+    return Arrival(first, tuple(dict.fromkeys(names)), waits)
+
+
+def _on_pages(dedupe: str) -> Arrival:
+    told = Notification.objects.filter(dedupe=dedupe).order_by("id")
+    times = list(told.values_list("created_at", flat=True))
+    people = f"{len(times)} {'person' if len(times) == 1 else 'people'} on their pages"
+    return Arrival(times[0], (people,)) if times else Arrival()
+
+
 # --- channels ---------------------------------------------------------------------------------
 
 

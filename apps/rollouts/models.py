@@ -41,6 +41,8 @@ class Rollout(Row, Reconcilable):
     fit = models.JSONField(default=dict)  # of the pre-flight: {"fitting", "sentence", ...}
     allocation = models.JSONField(default=dict)  # of a bandit: {"weight", "segments"}
     allocated_at = models.DateTimeField(null=True, blank=True)
+    rehearsal = models.BooleanField(default=False)  # made to go wrong: `domain.rehearsing`
+    drill = models.JSONField(default=dict)  # of a rehearsal: {"fault_at", "sent", "failed"}
     decided_at = models.DateTimeField(null=True, blank=True)  # to promote, or to go back
     settled_at = models.DateTimeField(null=True, blank=True)  # when that was first seen in force
 

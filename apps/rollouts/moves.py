@@ -12,7 +12,7 @@ from typing import Any
 from apps.analysis import services as analysis
 from apps.endpoints import trials
 from apps.endpoints.models import Revision
-from apps.rollouts import planning, telling
+from apps.rollouts import planning, proving, telling
 from apps.rollouts.domain.decide import PauseKind
 from apps.rollouts.domain.preflight import Fit
 from apps.rollouts.domain.states import ROLLOUT, RolloutMove, RolloutState
@@ -141,7 +141,17 @@ def restore(row: Rollout, *, actor: Actor, now: datetime) -> Columns:
         else "Nothing answers, as before."
     )
     _say(row, Kind.RESTORED, sentence, actor=actor, now=now, seconds=round(seconds, 3))
+    proving.record(row, seconds=seconds, at=seen, actor=actor)
     return columns | {"settled_at": seen}
+
+
+def inject_fault(row: Rollout, *, actor: Actor, now: datetime) -> Columns:
+    """Have requests at a rehearsal's preview address fail from now on."""
+    row.drill = {**row.drill, "fault_at": now.isoformat()}
+    direct(row, step=row.step, state=RolloutState(row.state), now=now)
+    telling.tell(actor, "inject_fault", row, after={"fault": proving.FAULT})
+    _say(row, Kind.FAULT, f"The fault is injected: {proving.FAULT}.", actor=actor, now=now)
+    return {"drill": row.drill}
 
 
 def direct(

@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from apps.analysis.domain import spec
-from apps.analysis.domain.limits import MOST_PAGE_SHARE
+from apps.analysis.domain import limits, spec
 from apps.analysis.domain.values import Allowance, Metric, MetricKind, SourceKind
 from apps.endpoints.domain.values import Trial
 from apps.rollouts.domain import document
@@ -14,9 +13,6 @@ from apps.rollouts.domain.steps import Allocation, Step, compile_steps, trial
 from apps.rollouts.domain.strategy import Strategy, StrategyKind
 from apps.rollouts.models import Rollout
 from apps.slos import selectors as slos
-
-PAGE_BURN = 14.4  # the burn rate that pages somebody: 2 % of a month's budget within an hour
-PAGE_SHARE = 0.05  # of requests, where no objective is declared
 
 
 @dataclass(frozen=True)
@@ -106,12 +102,14 @@ def analysis_plan(row: Rollout) -> dict[str, Any]:
         "metrics": spec.as_document(_with_own(strategy, metrics)),
         "alpha": strategy.alpha,
         "limits": {
-            "page_share": min(MOST_PAGE_SHARE, PAGE_BURN * (1 - objective.availability))
-            if objective
-            else PAGE_SHARE,
+            "page_share": limits.of_availability(
+                objective.availability if objective else None
+            ).page_share,
             "least_errors": strategy.limits.errors,
             "restarts": strategy.limits.restarts,
         },
+        # What was broken on purpose says nothing of how the endpoint usually is.
+        **({"teaches": False} if row.rehearsal else {}),
     }
 
 

@@ -6,8 +6,9 @@
 3. Do it in one transaction, if the lease still holds: the move, the endpoint's new intent, the
    log, the ledger, and the words to whom it concerns.
 
-A pass touches nothing outside the database but the question for room: the endpoint's own loop
-moves traffic, and the analysis's own loop looks at it.
+A pass touches nothing outside the database but the question for room, and a rehearsal's requests
+that are meant to fail: the endpoint's own loop moves traffic, and the analysis's own loop looks at
+it.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,8 +18,10 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from apps.rollouts import moves, seeing, telling
+from apps.endpoints.ports import Predictor
+from apps.rollouts import drilling, moves, seeing, telling
 from apps.rollouts.domain import decide as d
+from apps.rollouts.domain import rehearsing as r
 from apps.rollouts.domain.states import ROLLOUT, RolloutState
 from apps.rollouts.models import Rollout
 from apps.rollouts.ports import Capacity
@@ -27,7 +30,7 @@ from apps.rollouts.telling import Kind
 from controlplane.db.nudge import nudge
 from controlplane.db.reconcile import Claim
 from controlplane.kernel.actor import worker
-from controlplane.kernel.errors import ControlPlaneError
+from controlplane.kernel.errors import ControlPlaneError, Permanent
 
 log = structlog.get_logger(__name__)
 
@@ -43,14 +46,19 @@ class RolloutReconciler:
 
     Attributes:
         capacity: Knows what is free.
+        predictor: Asks a rehearsal's candidate; None where nothing is rehearsed.
     """
 
     capacity: Capacity
+    predictor: Predictor | None = None
 
     def __call__(self, claim: Claim[Rollout], now: datetime) -> None:
         """Run one pass."""
         sight = seeing.look(claim.row.pk, self.capacity, now)
-        action = d.decide(sight.position, sight.steps, sight.seen)
+        action = _decide(sight)
+        if isinstance(action, r.Ask):
+            self._ask(claim, sight, action.count, now)
+            return
         with transaction.atomic():
             # The lease first: whoever lost it must not even begin.
             if not _held(claim):
@@ -58,10 +66,27 @@ class RolloutReconciler:
             noticed = _notice(sight)
             _do(claim, sight, action, noticed)
 
+    def _ask(self, claim: Claim[Rollout], sight: Sight, count: int, now: datetime) -> None:
+        """Send requests that fail; a worker that dies here sends some of them again."""
+        if self.predictor is None:
+            raise Permanent("Nothing asks a rehearsal's candidate here.", code="rollout.no_caller")
+        asked = drilling.ask(self.predictor, sight.row, count, now=now)
+        drill = drilling.remembered(sight.row, asked)
+        why = f"The alarm is waited for: {drill['failed']} of {drill['sent']} requests failed."
+        claim.record(next_at=now + r.EVERY, attempts=0, drill=drill, waits_for=why)
+        telling.changed(sight.row)
+
     def park(self, claim: Claim[Rollout], error: ControlPlaneError, now: datetime) -> None:
         """Say what is in the way, and look again later."""
         claim.record(next_at=now + PARKED, attempts=0, waits_for=error.sentence)
         telling.changed(claim.row)
+
+
+def _decide(sight: Sight) -> r.Action:
+    if sight.row.rehearsal:
+        drill = drilling.of(sight.row)
+        return r.decide(sight.position, sight.steps, sight.seen, drill)
+    return d.decide(sight.position, sight.steps, sight.seen)
 
 
 def _held(claim: Claim[Rollout]) -> bool:
@@ -69,7 +94,7 @@ def _held(claim: Claim[Rollout]) -> bool:
     return rows.filter(pk=claim.row.pk, lease_token=claim.token).exists()
 
 
-def _do(claim: Claim[Rollout], sight: Sight, action: d.Action, noticed: Columns) -> None:
+def _do(claim: Claim[Rollout], sight: Sight, action: r.Action, noticed: Columns) -> None:
     row, now = sight.row, sight.seen.at
     match action:
         case d.Rest():
@@ -87,7 +112,7 @@ def _do(claim: Claim[Rollout], sight: Sight, action: d.Action, noticed: Columns)
             _move(claim, sight, action, noticed)
 
 
-def _move(claim: Claim[Rollout], sight: Sight, action: d.Action, noticed: Columns) -> None:
+def _move(claim: Claim[Rollout], sight: Sight, action: r.Action, noticed: Columns) -> None:
     row, now = sight.row, sight.seen.at
     columns = noticed | _columns(row, action, now)
     ended = columns.get("state") in ROLLOUT.terminal()
@@ -98,7 +123,7 @@ def _move(claim: Claim[Rollout], sight: Sight, action: d.Action, noticed: Column
         nudge(KIND, row.pk)
 
 
-def _columns(row: Rollout, action: d.Action, now: datetime) -> Columns:
+def _columns(row: Rollout, action: r.Action, now: datetime) -> Columns:
     """Make the move, and return the columns that it changes."""
     match action:
         case d.Start(fit):
@@ -107,6 +132,8 @@ def _columns(row: Rollout, action: d.Action, now: datetime) -> Columns:
             return moves.advance(row, index, reason, actor=ACTOR, now=now)
         case d.Reallocate(split):
             return moves.reallocate(row, split, actor=ACTOR, now=now)
+        case r.Break():
+            return moves.inject_fault(row, actor=ACTOR, now=now)
         case d.Pause(kind, reason):
             return moves.pause(row, kind, reason, actor=ACTOR, now=now)
         case d.Resume(reason):
@@ -115,7 +142,7 @@ def _columns(row: Rollout, action: d.Action, now: datetime) -> Columns:
             return _toward_an_end(row, action, now)
 
 
-def _toward_an_end(row: Rollout, action: d.Action, now: datetime) -> Columns:
+def _toward_an_end(row: Rollout, action: r.Action, now: datetime) -> Columns:
     match action:
         case d.Cancel(reason):
             return moves.cancel(row, reason, actor=ACTOR, now=now)
@@ -140,7 +167,7 @@ def _notice(sight: Sight) -> Columns:
     if in_force and climbs and row.step_seen_at is None and sight.steps[row.step : row.step + 1]:
         name = sight.steps[row.step].name
         telling.log(
-            row, Kind.SEEN, f"Seen in force: “{name}”.", at=seen.at, actor=ACTOR.name,
+            row, Kind.SEEN, f"Seen in force: “{name}”.", at=seen.in_force_since or seen.at, actor=ACTOR.name,
             trial=asdict(seen.wanted),
         )  # fmt: skip
         return {"step_seen_at": seen.in_force_since}

@@ -18,7 +18,7 @@ from apps.environments.models import Environment
 from apps.registry.models import ModelVersion
 from apps.rollouts import moves, planning, selectors, telling
 from apps.rollouts.domain import document
-from apps.rollouts.domain.authorization import Authorization
+from apps.rollouts.domain.authorization import Authorization, Ground
 from apps.rollouts.domain.decide import PauseKind
 from apps.rollouts.domain.states import ROLLOUT, RolloutMove, RolloutState
 from apps.rollouts.models import Rollout
@@ -66,9 +66,12 @@ def start(*, authorization: Authorization, plan: Plan, actor: Actor, reason: str
     Nothing of the candidate starts before it is known to fit.
 
     Raises:
-        Conflict: The bundle is not the one that was authorized, or another rollout moves the
-            endpoint's traffic already.
+        Conflict: The bundle is not the one that was authorized, another rollout moves the
+            endpoint's traffic already, or it is a rehearsal where none may be.
     """
+    rehearsal = authorization.ground is Ground.REHEARSAL
+    if rehearsal:
+        _refuse_rehearsal_in(plan.environment)
     if plan.variant.bundle_digest != authorization.bundle_digest:
         raise Conflict(
             f"{plan.variant.kind} is now {plan.variant.bundle_digest[:19]}, and what was "
@@ -86,7 +89,7 @@ def start(*, authorization: Authorization, plan: Plan, actor: Actor, reason: str
         actor=actor, verb="endpoints.serve", model=plan.version.model, version=plan.version,
         environment=plan.environment, variant=plan.variant.kind, runtime=plan.runtime,
         replicas=plan.replicas, configuration=plan.configuration, reason=reason,
-        bundle_digest=authorization.bundle_digest,
+        bundle_digest=authorization.bundle_digest, anew=rehearsal,
     )  # fmt: skip
     now = SystemClock().now()
     rollout = Rollout.objects.create(
@@ -94,14 +97,14 @@ def start(*, authorization: Authorization, plan: Plan, actor: Actor, reason: str
         stable=None if stable == served.revision else stable,
         release=authorization.release, release_number=plan.release_number,
         authorization=authorization.as_dict(), strategy=document.as_document(strategy),
-        state_since=now, started_by=actor.name, next_reconcile_at=now,
+        state_since=now, started_by=actor.name, next_reconcile_at=now, rehearsal=rehearsal,
     )  # fmt: skip
     trials.ask(
         served.endpoint.pk, planning.wanted(rollout), now=now, wakes=(KIND, rollout.pk),
         keep_warm=strategy.keep_warm,
     )  # fmt: skip
     telling.tell(
-        actor, "start", rollout, after={**authorization.as_dict(), "strategy": rollout.strategy},
+        actor, "begin", rollout, after={**authorization.as_dict(), "strategy": rollout.strategy},
         reason=reason,
     )  # fmt: skip
     telling.log(
@@ -250,9 +253,10 @@ def _command(
         seen = selectors.rollout(actor, rollout)
         team, where = seen.endpoint.model.team.slug, seen.endpoint.environment.slug
         access.require(actor, f"rollouts.{verb}", team=team, environment=where)
-        _check_reason(verb, reason, needed=needs_reason)
+        check_reason(verb, reason, needed=needs_reason)
         now = SystemClock().now()
         with commanding(Rollout, seen.pk, now=now) as row:
+            _refuse_forward(row, verb)
             needed = {move} if move else {RolloutMove(verb)}
             also = {RolloutMove.CANCEL} if verb == "abort" else set()
             if not (needed | also) & set(_moves(row)):
@@ -272,7 +276,12 @@ def _moves(row: Rollout) -> list[RolloutMove]:
     return list(ROLLOUT.moves_from(RolloutState(row.state)))
 
 
-def _check_reason(verb: str, reason: str, *, needed: bool) -> None:
+def check_reason(verb: str, reason: str, *, needed: bool = True) -> None:
+    """Refuse a reason that is missing or too long.
+
+    Raises:
+        Invalid: It is.
+    """
     if len(reason) > LONGEST_REASON:
         raise Invalid(
             f"The reason has {len(reason)} letters; at most {LONGEST_REASON} are kept.",
@@ -297,6 +306,25 @@ def _illegal(row: Rollout, verb: str) -> Conflict:
         remedy=f"Possible now: {possible}.",
         code="rollout.illegal_move",
     )
+
+
+def _refuse_rehearsal_in(environment: Environment) -> None:
+    if environment.protected:
+        raise Conflict(
+            f"{environment.slug} is protected: nothing is made to fail there.",
+            remedy="Rehearse in an environment that is not protected.",
+            field="environment",
+            code="rollout.rehearsal_where_protected",
+        )
+
+
+def _refuse_forward(row: Rollout, verb: str) -> None:
+    if row.rehearsal and verb in ("skip", "promote"):
+        raise Conflict(
+            "This is a rehearsal: it goes back, and never on.",
+            remedy="Propose a release to bring this version up for good.",
+            code="rollout.only_a_rehearsal",
+        )
 
 
 COMMANDS = (RolloutMove.PAUSE, RolloutMove.RESUME, RolloutMove.PROMOTE, RolloutMove.ABORT)

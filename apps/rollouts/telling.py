@@ -32,6 +32,7 @@ class Kind(StrEnum):
     ABORTED = "aborted"
     RESTORED = "restored"
     CANCELLED = "cancelled"
+    FAULT = "fault"  # of a rehearsal: injected on purpose
 
 
 def log(
@@ -101,7 +102,7 @@ def aborted(row: Rollout, reason: str) -> None:
         link=link(row),
         teams=[row.endpoint.model.team_id],
         on_call_of=row.endpoint.model.team_id,
-        dedupe=f"rollout/{row.public_id}/aborted",
+        dedupe=alarm(row),
         urgent=True,
     )
 
@@ -109,7 +110,13 @@ def aborted(row: Rollout, reason: str) -> None:
 def subject(row: Rollout) -> str:
     """Return what a person calls a rollout: "card-fraud v42 in production"."""
     number = row.candidate.version.number
-    return f"{row.endpoint.name} v{number} in {row.endpoint.environment.slug}"
+    name = f"{row.endpoint.name} v{number} in {row.endpoint.environment.slug}"
+    return f"Rehearsal of {name}" if row.rehearsal else name
+
+
+def alarm(row: Rollout) -> str:
+    """Return what the words that a rollout goes back are told apart by."""
+    return f"rollout/{row.public_id}/aborted"
 
 
 def link(row: Rollout) -> str:

@@ -203,6 +203,9 @@ API: dict[str, dict[str, Rule]] = {
     "rollouts": read("rollouts"),
     ROLLOUT: read("rollouts", "team"),
     f"{ROLLOUT}/events": read("rollouts", "team"),
+    "rollouts/rehearse": act(
+        "rollouts.rehearse", WHERE, model="a-model", version=1, environment=ENVIRONMENT, reason="r"
+    ),
     f"{ROLLOUT}/pause": act("rollouts.pause", WHERE, reason="r"),
     f"{ROLLOUT}/resume": act("rollouts.resume", WHERE, reason="r"),
     f"{ROLLOUT}/skip": act("rollouts.skip", WHERE, reason="r"),
@@ -426,6 +429,10 @@ PAGES: dict[str, dict[str, Rule]] = {
     "delegations/<str:public_id>/end": act("approvals.delegate", ""),
     "rollouts": read("rollouts"),
     "rollouts/count": {"GET": Rule(SIGNED_IN)},
+    "rollouts/rehearse": act(
+        "rollouts.rehearse", WHERE, model="a-model", version="1", environment=ENVIRONMENT,
+        reason="r",
+    ),
     ROLLOUT: read("rollouts", "team"),
     **{f"{ROLLOUT}/{verb}": asked(f"rollouts.{verb}") for verb in VERBS},
     PAGE_ENDPOINT: read("endpoints", "team"),

@@ -68,6 +68,7 @@ TABLE: dict[str, frozenset[Role]] = {
     "gates.waive": LEADS,
     "gates.policy.edit": ADMINS,
     # rollouts; whoever may make something may also stop it
+    "rollouts.rehearse": MAKERS,
     "rollouts.pause": MAKERS | LEADS,
     "rollouts.abort": MAKERS | LEADS,
     "rollouts.resume": OPERATORS,

@@ -85,6 +85,7 @@ SENTENCES = {
     "analysis.fail": "failed {subject}",
     "analysis.leave": "ended the judging of {subject} without a proof",
     "rollouts.begin": "began {subject}",
+    "rollouts.inject_fault": "injected the fault of {subject}",
     "rollouts.start": "found room for {subject}",
     "rollouts.advance": "took {subject} a step on",
     "rollouts.reallocate": "moved the split of {subject}",

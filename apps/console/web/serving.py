@@ -443,5 +443,7 @@ def _can(actor: Actor, row: Endpoint) -> dict[str, bool]:
         "revoke": "endpoints.key.revoke",
         "open": "endpoints.open",
     }
+    if not row.environment.protected:
+        verbs["rehearse"] = "rollouts.rehearse"
     team, where = row.model.team.slug, row.environment.slug
     return {n: access.allows(actor, v, team=team, environment=where) for n, v in verbs.items()}

@@ -108,7 +108,7 @@ class RolloutAnswer(serializers.ModelSerializer[Rollout]):
         fields = (
             "id", "state", "state_since", "model", "environment", "version", "stable_version",
             "release_number", "kind", "step", "weight", "pause", "waits_for", "reason",
-            "started_by", "created_at", "decided_at", "settled_at", "ended_at",
+            "started_by", "created_at", "decided_at", "settled_at", "ended_at", "rehearsal",
         )  # fmt: skip
 
     @extend_schema_field(PauseAnswer(allow_null=True))
@@ -271,6 +271,20 @@ class SayWhy(Command):
     """A verb that has to say why."""
 
     reason = serializers.CharField(max_length=2000)
+
+
+class AskRehearsal(SayWhy):
+    """What is rehearsed, and where."""
+
+    model = serializers.CharField(max_length=128)
+    version = serializers.IntegerField(
+        min_value=1, max_value=2_147_483_647, help_text="It may be the one that is live."
+    )
+    environment = serializers.CharField(max_length=40, help_text="One that is not protected.")
+    variant = serializers.CharField(
+        max_length=30, required=False, allow_blank=True,
+        help_text="The one that is live, or what a release would take, when left out.",
+    )  # fmt: skip
 
 
 class SaveTemplate(Command):

@@ -8,6 +8,7 @@ ONE = "rollouts/<str:rollout_id>"
 TEMPLATES = "environments/<str:slug>/strategy-templates"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("rollouts", views.Rollouts.as_view(), name="api-rollouts"),
+    path("rollouts/rehearse", views.Rehearse.as_view(), name="api-rollout-rehearse"),
     path(ONE, views.RolloutDetail.as_view(), name="api-rollout"),
     path(f"{ONE}/events", views.RolloutEvents.as_view(), name="api-rollout-events"),
     path(f"{ONE}/pause", views.Pause.as_view(), name="api-rollout-pause"),

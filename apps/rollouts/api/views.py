@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.rollouts import selectors, services
+from apps.rollouts import rehearsals, selectors, services
 from apps.rollouts.api import serializers as s
 from apps.rollouts.domain.states import RolloutState
 from apps.rollouts.models import Rollout
@@ -46,6 +46,23 @@ class Rollouts(Resource):
             active=_active(asked.get("active", "")),
         )
         return self.page(rows, s.RolloutAnswer)
+
+
+class Rehearse(Resource):
+    """A rollout that is made to go wrong, to see that it is noticed and goes back."""
+
+    @describe("Rehearse going back", command=s.AskRehearsal, answer=s.RolloutWhole, status=201)
+    def post(self, request: Request) -> Response:
+        """Bring a version up beside what is live, make requests fail, and watch it go back.
+
+        Only where nothing is protected. A tenth of the callers' requests goes to the version
+        meanwhile; those that fail are ours, at its preview address. What is seen becomes evidence
+        for the gates rollback.rehearsed and monitoring.proven.
+        """
+        given = self.command(s.AskRehearsal)
+        row = rehearsals.rehearse(actor=self.actor, **given)
+        whole = selectors.rollout(self.actor, row.public_id)
+        return self.answer(s.RolloutWhole(whole).data, status=201, etag_of=_stamp(whole))
 
 
 class RolloutDetail(Resource):

@@ -71,6 +71,8 @@ def permitted(seen: Seen) -> list[Act]:
 
 def possible(seen: Seen, verb: str) -> bool:
     """Return whether the rollout's state allows it now."""
+    if seen.row.rehearsal and verb in ("skip", "promote"):
+        return False
     if verb == "skip" and (seen.step is None or seen.coming):
         return False
     return seen.state in POSSIBLE[verb]

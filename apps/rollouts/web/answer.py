@@ -7,7 +7,7 @@ from apps.analysis.domain.values import Answer as Judged
 from apps.analysis.domain.words import about
 from apps.rollouts.domain import words
 from apps.rollouts.domain.decide import PauseKind
-from apps.rollouts.domain.states import RolloutState
+from apps.rollouts.domain.states import ROLLOUT, RolloutState
 from apps.rollouts.domain.steps import Step, Until
 from apps.rollouts.domain.strategy import OnDeadline, StrategyKind
 from apps.rollouts.models import Rollout
@@ -66,7 +66,13 @@ def title(row: Rollout) -> str:
     """Return a rollout as a fact: "parcel-eta v18 is taking over from v17 in production"."""
     name = f"{row.endpoint.name} v{row.candidate.version.number}"
     place = row.endpoint.environment.slug
-    return f"{name} {_happens(row)} in {place}"
+    return f"{name} {_rehearses(row) if row.rehearsal else _happens(row)} in {place}"
+
+
+def _rehearses(row: Rollout) -> str:
+    before = f"v{row.stable.version.number}" if row.stable else "nothing"
+    done = RolloutState(row.state) in ROLLOUT.terminal()
+    return f"{'rehearsed' if done else 'rehearses'} going back to {before}"
 
 
 def _happens(row: Rollout) -> str:
@@ -193,7 +199,7 @@ def _next(seen: Seen) -> str:
             room = "It starts by itself as soon as there is room."
             return room if lacks else row.waits_for or "Room is looked for."
         case RolloutState.PROGRESSING:
-            return _climbing(seen)
+            return _rehearsed(row) if row.rehearsal else _climbing(seen)
         case RolloutState.PAUSED:
             return "It stands still until somebody decides."
         case RolloutState.PROMOTING:
@@ -206,6 +212,11 @@ def _next(seen: Seen) -> str:
             return _took_back(seen)
         case RolloutState.CANCELLED:
             return row.reason
+
+
+def _rehearsed(row: Rollout) -> str:
+    rule = "Requests of ours are made to fail at its preview address, until it goes back."
+    return f"{rule} {row.waits_for}".strip()
 
 
 def _climbing(seen: Seen) -> str:

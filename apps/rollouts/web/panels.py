@@ -18,7 +18,7 @@ TONES = {
     Kind.DRIFTED: "warning", Kind.ADVANCED: "not_worse", Kind.REALLOCATED: "canary",
     Kind.PAUSED: "paused", Kind.SKIPPED: "waived", Kind.PROMOTED: "promoting",
     Kind.SETTLED: "promoted", Kind.ABORTED: "rolling_back", Kind.RESTORED: "rolled_back",
-    Kind.CANCELLED: "cancelled",
+    Kind.CANCELLED: "cancelled", Kind.FAULT: "warning",
 }  # fmt: skip
 WORKER = "worker:"
 GONE = frozenset({RevisionState.RETIRED, RevisionState.FAILED})

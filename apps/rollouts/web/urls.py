@@ -2,12 +2,13 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from apps.rollouts.web import strategies, views
+from apps.rollouts.web import rehearsing, strategies, views
 
 TEMPLATE = "strategies/<str:environment>/<str:template>"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("rollouts", views.rollouts, name="rollouts"),
     path("rollouts/count", views.count, name="count-rollouts"),
+    path("rollouts/rehearse", rehearsing.rehearse, name="rehearse"),
     path("rollouts/<str:rollout_id>", views.rollout, name="rollout"),
     path("rollouts/<str:rollout_id>/pause", views.pause, name="pause-rollout"),
     path("rollouts/<str:rollout_id>/resume", views.resume, name="resume-rollout"),

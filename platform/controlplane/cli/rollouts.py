@@ -147,6 +147,30 @@ def abort(obj: dict[str, Any], rollout_id: str, reason: str) -> None:
 
 
 @rollout.command()
+@click.argument("model")
+@click.argument("version", type=int)
+@click.option("--environment", required=True, help="One that is not protected.")
+@click.option("--variant", default="", help="The one that is live, or the best, when left out.")
+@click.option("--reason", required=True)
+@click.option("--wait/--no-wait", "waits", default=True, show_default=True)
+@click.option("--timeout", default=1200.0, show_default=True, help="Seconds.")
+@click.pass_obj
+@speaking
+def rehearse(obj: dict[str, Any], waits: bool, timeout: float, **asked: Any) -> None:
+    """Make a version fail beside what is live, and see that it is noticed and goes back.
+
+    A tenth of the callers' requests goes to the version meanwhile; those that fail are ours, at
+    its preview address. What is seen becomes evidence for the gates rollback.rehearsed and
+    monitoring.proven.
+    """
+    client: Client = obj["client"]
+    row = client.post("/api/v1/rollouts/rehearse", asked)
+    if waits:
+        row = follow(client, row["id"], "ended", seconds=timeout, quiet=obj["json"])
+    _show(row, obj["json"])
+
+
+@rollout.command()
 @click.argument("rollout_id", metavar="ID")
 @click.option("--until", type=click.Choice(list(REACHED)), default="promoted", show_default=True)
 @click.option("--timeout", default=3600.0, show_default=True, help="Seconds.")

@@ -237,3 +237,31 @@ def test_a_silent_judge_is_said_to_be_silent(api: Api) -> None:
     said = api("GET", f"/rollouts/{row.public_id}")[1]["analysis"]
     assert said["answer"] == "not_yet"
     assert "Nobody has looked" in said["problem"]
+
+
+def test_a_rehearsal_is_begun_beside_what_is_live_and_shows_itself_as_one(api: Api) -> None:
+    revision = factories.revision(endpoint=factories.endpoint(environment="staging"))
+    asked = {
+        "model": revision.endpoint.name, "version": revision.version.number,
+        "environment": "staging", "reason": "Before the release.",
+    }  # fmt: skip
+    status, begun, _ = api("POST", "/rollouts/rehearse", asked)
+    assert status == 201
+    assert (begun["rehearsal"], begun["state"], begun["release_number"]) == (True, "pending", None)
+    assert (begun["version"], begun["stable_version"]) == (1, 1)
+    assert [step["weight"] for step in begun["steps"]] == [10]
+    row = Rollout.objects.get(public_id=begun["id"])
+    assert row.authorization["ground"] == "rehearsal"
+    assert row.candidate_id != revision.pk
+    status, refused, _ = api("POST", f"/rollouts/{row.public_id}/promote", {"reason": "now"})
+    assert (status, refused["code"]) == (409, "rollout.only_a_rehearsal")
+
+
+def test_a_rehearsal_is_refused_where_something_is_protected(api: Api) -> None:
+    revision = factories.revision(endpoint=factories.endpoint(environment="production"))
+    asked = {
+        "model": revision.endpoint.name, "version": 1, "environment": "production", "reason": "x",
+    }  # fmt: skip
+    status, refused, _ = api("POST", "/rollouts/rehearse", asked)
+    assert (status, refused["code"]) == (409, "rollout.rehearsal_where_protected")
+    assert not Rollout.objects.exists()

@@ -139,3 +139,14 @@ def _end(pk: int, state: str, reason: str) -> None:
     rollouting.event(row, "settled", "Everything moved.")
     Rollout.objects.filter(pk=pk).update(state=state, ended_at=timezone.now(), reason=reason)
     connection.close()
+
+
+def test_a_rehearsal_is_begun_and_not_waited_for_when_told_so(modelyard: Modelyard) -> None:
+    revision = factories.revision(endpoint=factories.endpoint(environment="staging"))
+    answer = modelyard(
+        "--json", "rollout", "rehearse", revision.endpoint.name, "1", "--environment", "staging",
+        "--reason", "Before the release.", "--no-wait",
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.output
+    begun = json.loads(answer.stdout)
+    assert (begun["rehearsal"], begun["state"]) == (True, "pending")
