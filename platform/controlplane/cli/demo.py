@@ -6,7 +6,8 @@
 
 Each is built, optimised and served in dev. Then three people show how one gets to production: Ada
 proposes, the house measures, Grace approves, and the wine goes live there; the other two releases
-wait for whoever signs in. A second start finds all of it and only sends the traffic again.
+wait for whoever signs in. What rolls out after that is `demo_rollouts`. A second start finds all
+of it and only sends the traffic again.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 
 import httpx
 
-from controlplane.cli import journey, oip, releases, samples
+from controlplane.cli import demo_rollouts, journey, oip, releases, samples
 from controlplane.cli.client import Client, Problem
 from controlplane.cli.main import ensure_model
 from controlplane.cli.output import note
@@ -88,15 +89,21 @@ def main() -> None:
     parser.add_argument("--mark", type=Path, help="a file to write once all three serve")
     given = parser.parse_args()
     client = Client(given.url, given.token, patience=90)
+    people = json.loads(given.people.read_text()) if given.people else None
     with tempfile.TemporaryDirectory(prefix="modelyard-demo-") as folder:
         served = list(_seed(client, Path(folder)))
-    note("Three models are registered, built, optimised and serving.")
-    if given.people:
-        _release(given.url, json.loads(given.people.read_text()))
-    if given.mark:
-        given.mark.touch()
-    if not given.no_traffic:
-        _traffic(served)
+        note("Three models are registered, built, optimised and serving.")
+        if people:
+            _release(given.url, people)
+        if given.mark:
+            given.mark.touch()
+        if given.no_traffic:
+            return
+        threads = _traffic(served)
+        if people:
+            demo_rollouts.play(_cast(client, given.url, people), Path(folder))
+    for thread in threads:
+        thread.join()
 
 
 def _seed(client: Client, folder: Path) -> Any:
@@ -129,6 +136,11 @@ def _release(url: str, people: dict[str, dict[str, str]]) -> None:
         grace.post("/api/v1/releases/1/approve", said)
         wine = releases.follow(grace, 1, "live", seconds=180)
     note(f"R-1 is {wine['state'].replace('_', ' ')}; the others wait for you.")
+
+
+def _cast(house: Client, url: str, people: dict[str, dict[str, str]]) -> demo_rollouts.Cast:
+    ada, grace = (Client(url, people[name]["token"], patience=90) for name in ("ada", "grace"))
+    return demo_rollouts.Cast(house, ada, grace)
 
 
 def _versions(client: Client, name: str) -> list[dict[str, Any]]:
@@ -198,13 +210,12 @@ def _patiently(ask: Callable[[], Any], *, seconds: float = 120) -> None:
             return
 
 
-def _traffic(served: list[tuple[dict[str, Any], samples.Trained]]) -> None:
+def _traffic(served: list[tuple[dict[str, Any], samples.Trained]]) -> list[threading.Thread]:
     """Send each endpoint a few requests a second, so that its page has something to show."""
     threads = [threading.Thread(target=_keep_asking, args=one, daemon=True) for one in served]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    return threads
 
 
 def _keep_asking(served: dict[str, Any], trained: samples.Trained) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+WIDE = 3000  # neurons in each of two layers: 36 MB of weights
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -64,6 +66,46 @@ def breast_cancer(folder: Path, *, seed: int = 7) -> Trained:
     )
 
 
+def breast_cancer_wide(folder: Path, *, seed: int = 7) -> Trained:
+    """Train a network that is far too wide for the breast-cancer data; `expected` is P(benign).
+
+    It is about as good as the small model, and takes many times as long to answer.
+    """
+    import warnings
+
+    import joblib
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import train_test_split
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = load_breast_cancer(return_X_y=True)
+    x = x.astype(np.float32)
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.4, random_state=seed)
+    network = MLPClassifier((WIDE, WIDE), max_iter=4, random_state=seed)
+    model = make_pipeline(StandardScaler(), network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # four rounds are enough to be right
+        model.fit(x_train, y_train)
+    file = folder / "breast-cancer-wide.joblib"
+    joblib.dump(model, file)
+    scores = model.predict_proba(x_test)
+    return Trained(
+        file,
+        x_test,
+        scores,
+        {
+            "auc": float(roc_auc_score(y_test, scores[:, 1])),
+            "accuracy": model.score(x_test, y_test),
+        },
+        {"estimator": "StandardScaler, MLPClassifier", "layers": f"{WIDE}, {WIDE}"},
+        "Wisconsin breast cancer, 569 rows",
+    )
+
+
 def digits(folder: Path, *, seed: int = 7) -> Trained:
     """Train a small neural network on 8 x 8 images of digits; `expected` is P(digit)."""
     import joblib
@@ -88,7 +130,7 @@ def digits(folder: Path, *, seed: int = 7) -> Trained:
     )
 
 
-def wine(folder: Path, *, seed: int = 7) -> Trained:
+def wine(folder: Path, *, seed: int = 7, trees: int = 60, depth: int = 3) -> Trained:
     """Train gradient-boosted trees (XGBoost) on the wine data; `expected` is P(cultivar)."""
     import xgboost
     from sklearn.datasets import load_wine
@@ -97,7 +139,7 @@ def wine(folder: Path, *, seed: int = 7) -> Trained:
     x, y = load_wine(return_X_y=True)
     x = x.astype(np.float32)
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.4, random_state=seed)
-    model = xgboost.XGBClassifier(n_estimators=60, max_depth=3, random_state=seed, n_jobs=1)
+    model = xgboost.XGBClassifier(n_estimators=trees, max_depth=depth, random_state=seed, n_jobs=1)
     model.fit(x_train, y_train)
     file = folder / "wine.ubj"
     model.save_model(file)
@@ -106,7 +148,12 @@ def wine(folder: Path, *, seed: int = 7) -> Trained:
         x_test,
         model.predict_proba(x_test),
         {"accuracy": float(model.score(x_test, y_test))},
-        {"estimator": "XGBClassifier", "trees": "60", "depth": "3", "seed": str(seed)},
+        {
+            "estimator": "XGBClassifier",
+            "trees": str(trees),
+            "depth": str(depth),
+            "seed": str(seed),
+        },
         "Wine recognition, 178 rows",
     )
 
