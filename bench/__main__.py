@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import ledger, registry, releases, runtimes, serving
+from bench import ledger, registry, releases, rollouts, runtimes, serving
 from bench.canary import run as canary
 from controlplane.cli.output import note
 
@@ -13,6 +13,7 @@ BENCHES = {
     "ledger": ledger.main,
     "releases": releases.main,
     "canary": canary.main,
+    "rollouts": rollouts.main,
 }
 
 

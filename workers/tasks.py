@@ -20,7 +20,7 @@ def sweep() -> None:
     wiring.notice(CLOCK.now())
     for kind in wiring.KINDS.values():
         if not kind.threads:
-            loop.sweep(kind, now=CLOCK.now)
+            loop.sweep_all(kind, now=CLOCK.now)
 
 
 @shared_task(name="workers.deliver")

@@ -17,6 +17,7 @@ from controlplane.kernel.actor import Role
 from controlplane.kernel.errors import Conflict, Denied, Invalid
 from tests import factories
 from tests.rolling import CANARY, House
+from workers import loop
 
 pytestmark = pytest.mark.django_db
 
@@ -314,3 +315,13 @@ def test_the_default_canary_is_what_an_approval_signs(house: House) -> None:
     row = house.start(house.live(), CANARY)
     assert row.strategy["on_deadline"] == "ask"
     assert row.strategy["steps"][0]["judge"] is True
+
+
+def test_one_sweep_takes_all_that_is_due(house: House) -> None:
+    endpoint = house.live()
+    house.start(endpoint)
+    for _ in range(6):
+        factories.endpoint()
+    house.now += timedelta(minutes=1)
+    ran = loop.sweep_all(house.kinds["endpoint"], now=lambda: house.now, limit=2)
+    assert ran >= 7
