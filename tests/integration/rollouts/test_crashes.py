@@ -1,4 +1,4 @@
-"""A worker may die at any statement: the rollout comes to the same end, and no hold is cut short."""
+"""A worker may die at any statement: the end is the same, and no hold is cut short."""
 
 from datetime import timedelta
 
