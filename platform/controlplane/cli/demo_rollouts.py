@@ -26,9 +26,11 @@ PACE = 0.15  # seconds between two requests to an endpoint where a rollout has t
 AT_ONCE = 60  # masses that one request to the screening asks about
 TOO_LATE_MS = 20.0
 # With a few requests a second, a tighter promise would take an hour to prove.
-ERRORS = {"name": "errors", "source": "errors", "margin": {"absolute": 0.05}}
+ERRORS = {"name": "errors", "source": "errors", "tolerance": {"absolute": 0.01},
+          "margin": {"absolute": 0.05}}  # fmt: skip
 SLOW = {"name": "slow", "title": f"Slower than {TOO_LATE_MS:g} ms", "source": "slow",
-        "over_ms": TOO_LATE_MS, "margin": {"absolute": 0.05}}  # fmt: skip
+        "over_ms": TOO_LATE_MS, "tolerance": {"absolute": 0.02},
+        "margin": {"absolute": 0.05}}  # fmt: skip
 QUICK = {
     "kind": "canary",
     "metrics": [ERRORS],
