@@ -20,6 +20,9 @@ TENSOR = re.compile(r"^tensor\((\w+)\)$")
 SCORES = re.compile(r"^seq\(map\(\w+,tensor\((\w+)\)\)\)$")
 
 
+INSIDE = "while running"  # ONNX Runtime's words for a node of the graph that failed
+
+
 class OnnxModel:
     """An ONNX file, run on the CPU. What it says of itself is its signature."""
 
@@ -44,6 +47,8 @@ class OnnxModel:
         try:
             values = self._session.run(self._names, inputs)
         except InvalidArgument as error:
+            if INSIDE in str(error):
+                raise  # the inputs were taken, and a node failed on them: the model's failure
             raise Refused(f"The model does not take these inputs: {error}") from error
         return dict(zip(self._names, map(_tensor, values), strict=True))
 
