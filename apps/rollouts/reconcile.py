@@ -167,7 +167,8 @@ def _notice(sight: Sight) -> Columns:
     if in_force and climbs and row.step_seen_at is None and sight.steps[row.step : row.step + 1]:
         name = sight.steps[row.step].name
         telling.log(
-            row, Kind.SEEN, f"Seen in force: “{name}”.", at=seen.in_force_since or seen.at, actor=ACTOR.name,
+            row, Kind.SEEN, f"Seen in force: “{name}”.", at=seen.in_force_since or seen.at,
+            actor=ACTOR.name,
             trial=asdict(seen.wanted),
         )  # fmt: skip
         return {"step_seen_at": seen.in_force_since}

@@ -430,7 +430,11 @@ PAGES: dict[str, dict[str, Rule]] = {
     "rollouts": read("rollouts"),
     "rollouts/count": {"GET": Rule(SIGNED_IN)},
     "rollouts/rehearse": act(
-        "rollouts.rehearse", WHERE, model="a-model", version="1", environment=ENVIRONMENT,
+        "rollouts.rehearse",
+        WHERE,
+        model="a-model",
+        version="1",
+        environment=ENVIRONMENT,
         reason="r",
     ),
     ROLLOUT: read("rollouts", "team"),

@@ -142,7 +142,10 @@ def test_a_preview_of_what_is_coming_says_what_it_needs_beside_what_is_live(api:
     house.variant.save()
     seen = api("POST", "/strategies/preview", {**asked, "version": 2})[1]
     assert seen["needed"]["sentence"] == "needs one more replica, about 330\u202fMB"
-    assert seen["cost"] == "Takes at least 40\u202fmin, and needs one more replica, about 330\u202fMB."
+    assert (
+        seen["cost"]
+        == "Takes at least 40\u202fmin, and needs one more replica, about 330\u202fMB."
+    )
     three = api("POST", "/strategies/preview", {**asked, "version": 2, "replicas": 3})[1]
     assert (three["needed"]["replicas"], three["needed"]["memory_mb"]) == (3, 990)
 

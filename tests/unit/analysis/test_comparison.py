@@ -190,8 +190,8 @@ SENTENCES = [
     ),
     pytest.param(
         many(2), {"unmatched_stable": 3, "unmatched_canary": 1, "lost": 1, "restarts": 1},
-        "1 answer of the canary had no counterpart; 1 was kept no more when they were to be read; servers "
-        "were restarted once.",
+        "1 answer of the canary had no counterpart; 1 was kept no more when they were to be read; "
+        "servers were restarted once.",
         id="what is missing",
     ),
     pytest.param(
