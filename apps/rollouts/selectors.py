@@ -127,21 +127,6 @@ def default_template(environment: Environment) -> StrategyTemplate | None:
     return StrategyTemplate.objects.filter(environment=environment, is_default=True).first()
 
 
-def rolled_back_lately(bundles: Iterable[str], *, protected: bool) -> QuerySet[Rollout]:
-    """Return rollouts that went back, newest first; for gates, without an actor.
-
-    Args:
-        bundles: The candidates' bundles; any for none.
-        protected: Whether those of protected environments are meant, or all others.
-    """
-    rows = Rollout.objects.filter(
-        state=RolloutState.ROLLED_BACK, endpoint__environment__protected=protected
-    ).exclude(stable=None)
-    wanted = list(bundles)
-    rows = rows.filter(candidate__bundle_digest__in=wanted) if wanted else rows
-    return rows.select_related("endpoint__environment", "candidate").order_by("-id")
-
-
 def _visible(actor: Actor) -> QuerySet[Rollout]:
     mine = registry.visible_models(actor).values("id")
     return Rollout.objects.filter(endpoint__model__in=mine).select_related(*WHOLE)
