@@ -1,0 +1,251 @@
+"""What the journeys of rollouts share: models, releases to staging, callers, and an open ear."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Queue
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+from onnx import TensorProto, helper
+
+from controlplane.cli import journey
+from controlplane.cli.client import Client
+from controlplane.cli.main import ensure_model
+
+Json = dict[str, Any]
+WHERE = "staging"
+ENDED = ("live", "rolled_back", "superseded")  # of releases
+TRIP = 4096.0  # what the bad model stumbles over: no proof of a build draws it
+AT_MOST = 180.0  # seconds that anybody calls
+ERRORS = {"name": "errors", "source": "errors", "tolerance": {"absolute": 0.02},
+          "margin": {"absolute": 0.15}}  # fmt: skip
+QUICK = {
+    "kind": "canary",
+    "metrics": [ERRORS],
+    "steps": [
+        {"weight": 10, "hold_seconds": 2, "judge": False},
+        {"weight": 50, "hold_seconds": 3},
+    ],
+}
+LONG = {
+    "kind": "canary",
+    "metrics": [ERRORS],
+    "steps": [
+        {"weight": 10, "hold_seconds": 1, "judge": False},
+        {"weight": 50, "hold_seconds": 600},
+    ],
+}
+
+
+def graph(note: str, *, stumbles: bool = False) -> bytes:
+    """Return an ONNX model that gives back what it gets.
+
+    Args:
+        note: Another one gives another digest.
+        stumbles: Whether it fails on `TRIP`, by dividing whole numbers by nought.
+    """
+    trip = helper.make_tensor("trip", TensorProto.INT32, [], [int(TRIP)])
+    nought = helper.make_tensor("nought", TensorProto.INT32, [], [0])
+    nodes = [
+        helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT32),
+        helper.make_node("Sub", ["whole", "trip"], ["divisor"]),
+        helper.make_node("Div", ["nought", "divisor"], ["divided"]),
+        helper.make_node("Cast", ["divided"], ["added"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["x", "added"], ["y"]),
+    ]
+    made = helper.make_model(
+        helper.make_graph(
+            nodes if stumbles else [helper.make_node("Identity", ["x"], ["y"])],
+            "canary",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+            [trip, nought] if stumbles else [],
+            doc_string=note,
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    return bytes(made.SerializeToString())
+
+
+def versions(client: Client, name: str, folder: Path, graphs: list[bytes]) -> None:
+    """Have versions of a new model registered and built, and serve the first in staging."""
+    ensure_model(client, name, "platform")
+    for number, content in enumerate(graphs, 1):
+        file = folder / f"v{number}.onnx"
+        file.write_bytes(content)
+        client.post(f"/api/v1/models/{name}/versions", {"upload": client.upload(file)})
+    for number in range(1, len(graphs) + 1):
+        journey.build(client, name, number)
+    journey.serve(client, name, 1, environment=WHERE, variant="native")
+
+
+def begin(client: Client, name: str, version: int, strategy: Json) -> Json:
+    """Propose a release, and return its rollout once there is one.
+
+    A release that is still open would be given back instead of a new one: it notices the end of
+    its rollout a moment later.
+    """
+    asked = {"model": name, "environment": WHERE}
+    client.wait(
+        f"/api/v1/releases?{urlencode(asked)}",
+        lambda page: all(row["state"] in ENDED for row in page["results"]),
+        seconds=30,
+    )
+    body = {
+        "model": name, "version": version, "environment": WHERE, "strategy": strategy,
+        "variant": "native", "summary": "For the journey.",
+    }  # fmt: skip
+    number = client.post("/api/v1/releases", body)["number"]
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        rows = client.get("/api/v1/rollouts", **asked)["results"]
+        found = [row for row in rows if row["release_number"] == number]
+        if found:
+            return dict(found[0])
+        time.sleep(0.1)
+    raise AssertionError(client.get(f"/api/v1/releases/{number}"))
+
+
+def until(
+    client: Client, rollout: Json, so: Callable[[Json], bool], *, seconds: float = 90
+) -> Json:
+    """Wait until something is so of a rollout, and return it."""
+    return client.wait(path(rollout), so, seconds=seconds, every=0.1)
+
+
+def path(rollout: Json) -> str:
+    """Return the address of a rollout."""
+    return f"/api/v1/rollouts/{rollout['id']}"
+
+
+def story(client: Client, rollout: Json) -> list[Json]:
+    """Return a rollout's log, oldest first."""
+    return list(client.pages(f"{path(rollout)}/events"))[::-1]
+
+
+def address(client: Client, name: str) -> str:
+    """Return where callers of the model call."""
+    row = client.get("/api/v1/endpoints", model=name, environment=WHERE)["results"][0]
+    found = client.get(f"/api/v1/endpoints/{row['id']}")["address"]
+    return str(found)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request, as its caller saw it."""
+
+    asked_at: float  # of time.monotonic()
+    status: int  # 0: no answer
+    revision: str
+
+
+@dataclass
+class Callers:
+    """Callers that keep their pace whether or not answers come.
+
+    Attributes:
+        url: Where they call.
+        rate: Requests a second.
+        trips: Every how many requests carries `TRIP`; 0 for none.
+    """
+
+    url: str
+    rate: float = 50.0
+    trips: int = 0
+    answers: list[Answer] = field(default_factory=list)
+
+    def since(self, moment: float) -> list[Answer]:
+        """Return what was asked after a moment."""
+        return [a for a in self.answers if a.asked_at >= moment]
+
+    def failed(self) -> list[Answer]:
+        """Return what was not answered well."""
+        return [a for a in self.answers if a.status != 200]
+
+    @contextmanager
+    def calling(self) -> Iterator["Callers"]:
+        """Call while the block runs."""
+        over, due = threading.Event(), Queue[float | None]()
+        hands = [threading.Thread(target=self._answer, args=(due,), daemon=True) for _ in range(8)]
+        pace = threading.Thread(target=self._pace, args=(over, due, hands), daemon=True)
+        for thread in (*hands, pace):
+            thread.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            for thread in (pace, *hands):
+                thread.join(15)
+
+    def _pace(self, over: threading.Event, due: "Queue[float | None]", hands: list[Any]) -> None:
+        began, number = time.monotonic(), 0
+        while not over.is_set() and time.monotonic() < began + AT_MOST:
+            trips = self.trips and number % self.trips == 0
+            due.put(TRIP if trips else float(number % 100))
+            number += 1
+            over.wait(max(0.0, began + number / self.rate - time.monotonic()))
+        for _ in hands:
+            due.put(None)
+
+    def _answer(self, due: "Queue[float | None]") -> None:
+        where = urlsplit(self.url)
+        line = http.client.HTTPConnection(where.netloc, timeout=10)
+        while (x := due.get()) is not None:
+            tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [x]}
+            body, at = json.dumps({"inputs": [tensor]}), time.monotonic()
+            try:
+                line.request("POST", where.path, body, {"Content-Type": "application/json"})
+                answer = line.getresponse()
+                answer.read()
+                told = answer.headers.get("x-modelyard-revision", "")
+                self.answers.append(Answer(at, answer.status, told))
+            except (OSError, http.client.HTTPException):
+                line.close()
+                self.answers.append(Answer(at, 0, ""))
+        line.close()
+
+
+@contextmanager
+def listening(client: Client, topic: str) -> Iterator[list[datetime]]:
+    """Yield when an open page is told that `topic` changed, a list that grows meanwhile."""
+    heard: list[datetime] = []
+    with (
+        httpx.Client(timeout=20, headers={"Authorization": f"Bearer {client.token}"}) as line,
+        line.stream("GET", f"{client.url}/live?topics={topic}") as stream,
+    ):
+        lines = stream.iter_lines()
+        next(lines)  # the stream has begun
+        ear = threading.Thread(target=_hear, args=(lines, topic, heard), daemon=True)
+        ear.start()
+        yield heard
+        wire = stream.extensions["network_stream"].get_extra_info("socket")
+        wire.shutdown(socket.SHUT_RDWR)  # whoever waits for the next line is told that none comes
+        ear.join(10)
+
+
+def _hear(lines: Iterator[str], topic: str, heard: list[datetime]) -> None:
+    with suppress(httpx.HTTPError):
+        for line in lines:
+            if line.startswith("data:") and topic in line:
+                heard.append(datetime.now(UTC))
+
+
+def lags(events: list[Json], heard: list[datetime]) -> list[float]:
+    """Return by how many seconds a page heard of each event after it happened."""
+    found = []
+    for event in events:
+        at = datetime.fromisoformat(event["at"])
+        later = [moment for moment in heard if moment >= at]
+        assert later, f"no page was told of “{event['sentence']}”"
+        found.append((later[0] - at).total_seconds())
+    return found
