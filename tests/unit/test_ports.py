@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -38,3 +40,21 @@ def test_a_port_promised_to_another_part_is_not_given_twice() -> None:
     choice = ports.choose(free, avoid=[free])
     assert choice.port != free
     assert choice.holder == "another part of this stack"
+
+
+def test_a_port_that_another_process_holds_is_given_to_nobody_until_that_process_ends() -> None:
+    code = (
+        "from controlplane.drivers.local import ports; import sys, time;"
+        "print(ports.choose(23_456).port, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        held = int(other.stdout.readline())
+        assert ports.is_free(held)
+        choice = ports.choose(held)
+        assert choice.port != held
+        assert choice.holder == "another stack that starts"
+        other.kill()
+    assert ports.choose(held).port == held

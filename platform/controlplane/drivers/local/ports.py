@@ -1,13 +1,19 @@
 """TCP ports for the parts that need one; a taken port is named with its holder."""
 
 import contextlib
+import fcntl
+import os
 import socket
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 TRIES = 200
+PROMISES = Path(tempfile.gettempdir()) / "modelyard-ports"  # of every account on this machine
+_held: dict[int, int] = {}  # by port, the descriptor of our lock on it
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,10 @@ class Choice:
 
 
 def choose(wanted: int, *, host: str = "127.0.0.1", avoid: Iterable[int] = ()) -> Choice:
-    """Return the wanted port, or the next free one above it.
+    """Return the wanted port, or the next free one above it, and hold it until we end.
+
+    Nobody listens on a port while its server starts, or starts again after it was killed: a
+    stack that begins in these seconds sees that the port is held, and takes another one.
 
     Args:
         wanted: The port that would be best.
@@ -34,11 +43,11 @@ def choose(wanted: int, *, host: str = "127.0.0.1", avoid: Iterable[int] = ()) -
         avoid: Ports that are promised to others.
     """
     taken = set(avoid)
-    if wanted not in taken and is_free(wanted, host=host):
+    if wanted not in taken and is_free(wanted, host=host) and hold(wanted):
         return Choice(wanted, wanted)
     holder = "another part of this stack" if wanted in taken else holder_of(wanted)
     for port in range(wanted + 1, min(wanted + TRIES, 65536)):
-        if port not in taken and is_free(port, host=host):
+        if port not in taken and is_free(port, host=host) and hold(port):
             return Choice(port, wanted, holder)
     return Choice(_any_port(host), wanted, holder)
 
@@ -56,15 +65,42 @@ def is_free(port: int, *, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def hold(port: int) -> bool:
+    """Promise a port to this process, and return whether no other process holds it.
+
+    The kernel gives it up when the process ends, however it ends. A folder that cannot be
+    written is in nobody's way: then only who listens counts.
+    """
+    if port in _held:
+        return True
+    path = PROMISES / str(port)
+    try:
+        with contextlib.suppress(FileExistsError):
+            PROMISES.mkdir()
+            PROMISES.chmod(0o1777)
+        # Linux lets nobody create a file over another account's one, but may lock it.
+        flags = os.O_RDONLY if path.exists() else os.O_RDONLY | os.O_CREAT
+        descriptor = os.open(path, flags, 0o644)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    _held[port] = descriptor
+    return True
+
+
 def holder_of(port: int) -> str:
-    """Say who listens on a port, as far as this account may see."""
+    """Say who listens on a port, as far as this account may see, or that it is promised."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN
             address = connection.laddr
             if listens and address and address.port == port and connection.pid:
                 return f"{psutil.Process(connection.pid).name()}, process {connection.pid}"
-    return "a process of another account"
+    return "another stack that starts" if is_free(port) else "a process of another account"
 
 
 def _any_port(host: str) -> int:
