@@ -5,6 +5,7 @@ import signal
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -278,7 +279,7 @@ def test_a_dead_replica_costs_no_request_while_another_is_there(
 ) -> None:
     dead = 1  # nothing listens on port 1
     envoy.router.apply(route(upstream, shares=(Share(1, 100, (dead, upstream)),)))
-    assert {ask(envoy).status_code for _ in range(50)} == {200}
+    assert Counter(ask(envoy).status_code for _ in range(300)) == {200: 300}
     envoy.router.apply(route(upstream, shares=(Share(1, 100, (dead,)),)))
     answer = ask(envoy)
     assert answer.status_code == 503
@@ -293,6 +294,7 @@ def test_weights_change_again_and_again_without_a_failed_request(
             upstream,
             shares=(Share(1, 100 - weight, (upstream,)), Share(2, weight, (upstream,))),
             candidate=2,
+            timeout_ms=8000,  # of a busy machine, not of the proxy
             **trial,
         )
 

@@ -109,7 +109,7 @@ class Pair:
         known: dict[str, Any] = {
             "endpoint": "abc", "generation": 1, "environment": "dev", "name": "a model",
             "shares": tuple(sorted(shares, key=lambda s: s.number)),
-            "unavailable": "Nobody is ready.", "timeout_ms": 2000, "max_request_bytes": 10_000,
+            "unavailable": "Nobody is ready.", "timeout_ms": 8000, "max_request_bytes": 10_000,
             "admitted": None, "candidate": candidate,
         }  # fmt: skip
         return Route(**{**known, **more})
