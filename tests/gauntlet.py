@@ -174,15 +174,19 @@ def failing() -> bytes:
 
 
 def crashing() -> bytes:
-    """Return a model whose process dies on 1: it divides whole numbers by nought."""
-    one = helper.make_tensor("one", TensorProto.INT64, [1, 1], [1])
+    """Return a model whose process dies on 1: the smallest whole number by -1 is none (SIGFPE)."""
+    whole = TensorProto.INT32
+    smallest = helper.make_tensor("smallest", whole, [1, 1], [-(2**31)])
+    one = helper.make_tensor("one", whole, [1, 1], [1])
     nodes = [
-        helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT64),
-        helper.make_node("Sub", ["one", "whole"], ["divisor"]),
-        helper.make_node("Div", ["whole", "divisor"], ["divided"]),
-        helper.make_node("Cast", ["divided"], ["y"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["x"], ["whole"], to=whole),
+        helper.make_node("Sub", ["one", "whole"], ["less"]),
+        helper.make_node("Sub", ["less", "whole"], ["divisor"]),
+        helper.make_node("Div", ["smallest", "divisor"], ["divided"]),
+        helper.make_node("Mul", ["divided", "whole"], ["multiplied"]),
+        helper.make_node("Cast", ["multiplied"], ["y"], to=TensorProto.FLOAT),
     ]
-    return _graph("crashing", nodes, [one])
+    return _graph("crashing", nodes, [smallest, one])
 
 
 def slow() -> bytes:

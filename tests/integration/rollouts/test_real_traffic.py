@@ -4,6 +4,8 @@ Each journey asserts that no request failed but those that the bad model itself 
 a candidate got only ever grew until it was sent back, and that the log tells the story.
 """
 
+import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,10 +16,12 @@ import pytest
 
 from apps.audit.models import AuditEvent
 from apps.endpoints import services as endpoints
+from apps.endpoints.domain import decide as endpoint_rules
 from apps.endpoints.models import Endpoint
 from apps.rollouts import selectors, services
 from apps.rollouts.models import Rollout
 from controlplane.drivers.local.capacity import LocalCapacity
+from controlplane.drivers.local.servers import program
 from tests import factories, gauntlet
 from tests.gauntlet import Answered, Callers, Gauntlet
 from tests.rolling import House
@@ -143,17 +147,43 @@ def test_one_that_is_slow_is_sent_back(run: Gauntlet, endpoint: Endpoint) -> Non
 def test_one_whose_process_dies_on_a_request_is_sent_back(
     run: Gauntlet, endpoint: Endpoint
 ) -> None:
-    with Callers(run.url(endpoint), trips=7) as callers:
+    with Callers(run.url(endpoint), trips=2) as callers:
         row = begin(run, endpoint, gauntlet.crashing())
         run.drive(ended(row))
         assert fresh(row).state == "rolled_back"
-        assert callers.failed()
+        assert fresh(row).candidate.restarts
         # A request that a process died on has no answer of the model's: the proxy says so.
-        assert {a.status for a in callers.failed()} <= {500, 502, 503}
+        assert {a.status for a in callers.failed()} == {503}
+        assert by_candidate(callers.failed())
         assert_all_is_back(run, callers, row)
 
 
-def test_one_that_never_becomes_ready_gets_nothing(run: Gauntlet, endpoint: Endpoint) -> None:
+def test_one_whose_server_hangs_before_it_is_ready_gets_nothing(
+    run: Gauntlet, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_rules, "PATIENCE", 0.1)  # times what its runtime may take
+    with Callers(run.url(endpoint)) as callers:
+        row = begin(run, endpoint, gauntlet.good())
+        name = program(fresh(row).candidate.public_id, 0)
+        run.drive(lambda: pid_of(run, name) is not None)
+        pid = pid_of(run, name)
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            run.drive(ended(row))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert fresh(row).state == "rolled_back"
+    assert fresh(row).candidate.problem_code == "server.slow"
+    assert {(a.status, a.revision) for a in callers.answers} == {(200, 1)}
+
+
+def pid_of(run: Gauntlet, name: str) -> int | None:
+    status = run.world.supervisor.status_of(name)
+    return status.pid if status else None
+
+
+def test_one_that_is_no_model_gets_nothing(run: Gauntlet, endpoint: Endpoint) -> None:
     with Callers(run.url(endpoint)) as callers:
         row = begin(run, endpoint, b"this is no model")
         run.drive(ended(row))
