@@ -25,7 +25,7 @@ SOON = 20_000  # milliseconds
 GOOD, BAD = 2, 3
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # the browser's tests run apart from the others
 def url(client: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return where the model is called; its first version is live in staging."""
     graphs = [

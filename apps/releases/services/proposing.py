@@ -24,6 +24,7 @@ from apps.releases.models import Release
 from apps.releases.services import common
 from apps.rollouts import selectors as rollouts
 from apps.rollouts.domain import document
+from apps.rollouts.domain.states import RolloutState
 from controlplane.db.reconcile import commanding
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
@@ -31,6 +32,7 @@ from controlplane.kernel.errors import Conflict, Invalid
 
 REVISABLE = ("variant", "runtime", "replicas", "configuration", "strategy", "summary")
 REFUSED = (VersionState.ARCHIVED, VersionState.REJECTED)
+WENT_BACK = (RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK, RolloutState.CANCELLED)
 
 
 @transaction.atomic
@@ -256,12 +258,15 @@ def _refuse_unfit(version: ModelVersion) -> None:
 def _open_like(
     version: ModelVersion, where: Environment, wanted: Mapping[str, Any]
 ) -> Release | None:
-    """Return an open release that asks for just this, if there is one."""
+    """Return an open release that asks for just this, if there is one.
+
+    One whose rollout has gone back, or is going, is as good as ended: who asks again means anew.
+    """
     rows = Release.objects.select_related(*selectors.WHOLE).filter(
         version=version, environment=where, state__in=selectors.OPEN, returns_to=None,
         replicas=wanted["replicas"], configuration=wanted["configuration"],
         strategy=wanted["strategy"],
-    )  # fmt: skip
+    ).exclude(rollout__state__in=WENT_BACK)  # fmt: skip
     for row in rows.order_by("-number"):
         if wanted["variant_kind"] in ("", row.variant_kind) and wanted["runtime"] in (
             "",

@@ -3,7 +3,7 @@
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,11 @@ class Client:
 
     def get(self, path: str, **query: Any) -> Json:
         """Read one object."""
-        return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
+        return self._ask("GET", path, params=_asked(query))
 
     def text(self, path: str, **query: Any) -> str:
         """Read what is not JSON."""
-        params = {k: v for k, v in query.items() if v is not None}
-        answer = self._request("GET", path, params=params, headers={"Accept": "*/*"})
+        answer = self._request("GET", path, params=_asked(query), headers={"Accept": "*/*"})
         self._raise_for(answer)
         return answer.text
 
@@ -183,6 +182,11 @@ class Client:
         raise Problem(
             answer.status_code, body if isinstance(body, dict) else {"detail": str(body)}
         )
+
+
+def _asked(query: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the query, None without one: an empty one would cut off what the path asks for."""
+    return {name: value for name, value in query.items() if value is not None} or None
 
 
 def sha256(file: Path) -> str:

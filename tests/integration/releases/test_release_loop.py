@@ -12,6 +12,7 @@ from apps.notifications.models import Notification
 from apps.registry.models import Alias
 from apps.releases import selectors, services
 from apps.releases.models import Release
+from apps.rollouts import services as rollouts
 from apps.rollouts.models import Rollout
 from controlplane.kernel.errors import Conflict, Denied, Invalid
 from tests import factories, governed
@@ -259,6 +260,20 @@ def test_one_cannot_go_back_to_what_was_never_approved(house: Governed) -> None:
 def test_proposing_twice_is_proposing_once(house: Governed) -> None:
     assert house.propose().pk == house.propose().pk
     assert house.propose(replicas=2).number == 2
+
+
+def test_what_goes_back_may_be_proposed_again_at_once(house: Governed) -> None:
+    row = house.waiting()
+    house.approve(row, "reviewer", "operator")
+    row = house.run(row, "rolling_out")
+    assert house.propose().pk == row.pk
+    rollouts.abort(
+        actor=house.actor("operator"), rollout=row.rollout.public_id, reason="Complaints."
+    )
+    again = house.propose()
+    assert again.number == row.number + 1
+    assert house.run(row, "rolled_back").state == "rolled_back"
+    assert house.run(again).state == "checking"
 
 
 def test_a_withdrawn_release_stays_readable_and_moves_no_more(house: Governed) -> None:
