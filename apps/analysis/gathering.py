@@ -128,6 +128,8 @@ def _counter(metric: Metric) -> Callable[[TrafficSlice], Tally] | None:
     """Return what a metric counts of a window; None when it is not about traffic."""
     if metric.source is SourceKind.ERRORS:
         return _errors
+    if metric.source is SourceKind.REFUSED:
+        return lambda row: of_share(row.requests, row.errors_4xx)
     if metric.source is SourceKind.SLOW and metric.over_ms is not None:
         first = histogram.bucket_of(metric.over_ms) + 1
         return lambda row: of_share(sum(row.latency), sum(row.latency[first:]))

@@ -83,6 +83,7 @@ class TrafficSlice(NamedTuple):
         starts_at: When the window begins.
         seconds: How long it is; more than ten when nobody measured for a while.
         requests: All of them.
+        errors_4xx: Refused as the caller's fault.
         errors_5xx: Failed on our side, or not answered.
         latency: A histogram; see `histogram`.
     """
@@ -91,6 +92,7 @@ class TrafficSlice(NamedTuple):
     starts_at: datetime
     seconds: int
     requests: int
+    errors_4xx: int
     errors_5xx: int
     latency: tuple[int, ...]
 
@@ -234,12 +236,11 @@ def traffic_windows(
         By time, then by revision; a window without a request is not there.
     """
     rows = _windows(after, until).filter(revision__in=revisions)
-    columns = ("revision_id", "starts_at", "seconds", "requests", "errors_5xx", "latency")
+    columns = ("revision_id", "starts_at", "seconds", "requests", "errors_4xx", "errors_5xx",
+               "latency")  # fmt: skip
     return [
-        TrafficSlice(revision, starts_at, seconds, requests, errors, tuple(latency))
-        for revision, starts_at, seconds, requests, errors, latency in rows.order_by(
-            "starts_at", "revision_id"
-        ).values_list(*columns)
+        TrafficSlice(*told, tuple(latency))
+        for *told, latency in rows.order_by("starts_at", "revision_id").values_list(*columns)
     ]
 
 

@@ -15,7 +15,7 @@ from apps.rollouts.domain import document
 from apps.rollouts.domain.decide import Abort, Advance, Pause, Position, Promote, Seen, decide
 from apps.rollouts.domain.states import RolloutState
 from apps.rollouts.domain.steps import Step, Until, compile_steps
-from bench.canary.traffic import FAILING, LOOK_SECONDS, THRESHOLD_MS, USUAL, Scenario
+from bench.canary.traffic import FAILING, LOOK_SECONDS, REFUSED, THRESHOLD_MS, USUAL, Scenario
 from controlplane.kernel.quantities import of_share
 
 EPOCH = datetime(2026, 11, 1, tzinfo=UTC)
@@ -98,6 +98,7 @@ def climb(scenario: Scenario, plan: Plan, limits_: Limits, *, rng: np.random.Gen
     ladder = Ladder(plan, limits_)
     minutes = np.arange(MOST_LOOKS) * LOOK_SECONDS / 60
     failing, slow = scenario.failing(minutes), scenario.slow(minutes)
+    refused = scenario.refused(minutes)
     while not ladder.ended and ladder.looks < MOST_LOOKS:
         look, share = ladder.looks, ladder.weight / 100
         both = scenario.rps * 10 * LOOK_SECONDS
@@ -114,6 +115,7 @@ def climb(scenario: Scenario, plan: Plan, limits_: Limits, *, rng: np.random.Gen
             for name, stable, canary in (
                 ("errors", FAILING, failing[look]),
                 ("slow", USUAL.over(THRESHOLD_MS), slow[look]),
+                ("refused", REFUSED, refused[look]),
             )
         }  # fmt: skip
         ladder.look(news)

@@ -132,6 +132,8 @@ def counts(metric: Metric, stream: Stream) -> tuple[NDArray[np.int64], ...]:
     """Return what one metric counts: of stable and hits, of the canary and hits."""
     if metric.source is SourceKind.SLOW:
         return stream.stable, stream.stable_slow, stream.canary, stream.canary_slow
+    if metric.source is SourceKind.REFUSED:
+        return stream.stable, stream.stable_refused, stream.canary, stream.canary_refused
     return stream.stable, stream.stable_failed, stream.canary, stream.canary_failed
 
 

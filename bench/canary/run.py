@@ -127,7 +127,7 @@ def _rule(name: str, found: Found) -> dict[str, Any]:
             shown["robust"][key] = {"aborted": _share(when)}
             if name == OURS and "calibrated" in by_rule:
                 shown["robust"][key]["calibrated_aborted"] = _share(by_rule["calibrated"])
-        elif not key.startswith("slow") or name == OURS:
+        elif not key.startswith(("slow", "refused")) or name == OURS:
             shown["found"][key] = _delays(when, ALL[kind, key].begins or 0.0)
     return shown
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bench.canary.traffic import FAILING, THRESHOLD_MS, USUAL, Scenario, ramp, step
+from bench.canary.traffic import FAILING, REFUSED, THRESHOLD_MS, USUAL, Scenario, ramp, step
 
 KEY = "0.5%->2%@5"
 SLOW = USUAL.over(THRESHOLD_MS)
@@ -38,6 +38,7 @@ REGRESSIONS: Mapping[str, Scenario] = {
     "ramp 0.5%->3%@5": Scenario("", 5, failing=ramp(FAILING, 0.03, minutes_long=30), begins=0),
     "slow x1.3@5": Scenario("", 5, slow=step(SLOW, USUAL.times(1.3).over(THRESHOLD_MS)), begins=0),
     "slow x1.5@5": Scenario("", 5, slow=step(SLOW, USUAL.times(1.5).over(THRESHOLD_MS)), begins=0),
+    "refused 1%->5%@5": Scenario("", 5, refused=step(REFUSED, 0.05), begins=0),
 }
 
 FOUND = {
@@ -53,6 +54,7 @@ FOUND = {
     "ramp 0.5%->3%@5": "errors growing from 0.5 % to 3 % over 30 minutes, 5 req/s",
     "slow x1.3@5": "everything takes 1.3 times as long, 5 req/s",
     "slow x1.5@5": "everything takes 1.5 times as long, 5 req/s",
+    "refused 1%->5%@5": "refused requests 1 % → 5 %, 5 req/s",
 }
 
 UNHEALTHY_LOOKING: Mapping[str, Scenario] = {

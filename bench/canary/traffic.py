@@ -22,6 +22,7 @@ LOOKS = 360  # an hour
 PER_MINUTE = 6
 CANARY_WEIGHT = 0.1
 FAILING = 0.005  # stable's share of errors
+REFUSED = 0.01  # stable's share of refused requests: callers make mistakes
 THRESHOLD_MS = 250.0
 
 
@@ -64,6 +65,7 @@ class Scenario:
         rps: Requests per second on the canary; stable has nine times as many.
         failing: The canary's share of errors at a minute; stable's is `FAILING`.
         slow: The canary's share of slow requests at a minute; stable's is that of `USUAL`.
+        refused: The canary's share of refused requests; stable's is `REFUSED`.
         begins: The minute at which the canary gets worse; None for a healthy one.
         bursts: Share of errors on both sides in about three minutes of the hour, or 0.
         cv: Standard deviation over mean of a factor on each side's shares that is drawn anew for
@@ -76,6 +78,7 @@ class Scenario:
     slow: Callable[[Shares], Shares] = field(
         default_factory=lambda: _always(USUAL.over(THRESHOLD_MS))
     )
+    refused: Callable[[Shares], Shares] = field(default_factory=lambda: _always(REFUSED))
     begins: float | None = None
     bursts: float = 0.0
     cv: float = 0.0
@@ -88,9 +91,11 @@ class Stream:
     stable: Counts
     stable_failed: Counts
     stable_slow: Counts
+    stable_refused: Counts
     canary: Counts
     canary_failed: Counts
     canary_slow: Counts
+    canary_refused: Counts
 
     def head(self, runs: int) -> "Stream":
         """Return the first runs."""
@@ -106,15 +111,17 @@ def draw(scenario: Scenario, *, runs: int, rng: np.random.Generator) -> Stream:
     """Return the traffic of `runs` independent hours."""
     minutes = np.arange(LOOKS) * LOOK_SECONDS / 60
     shape = (runs, LOOKS)
-    burst = _bursts(scenario, runs=runs, rng=rng)
+    burst, none = _bursts(scenario, runs=runs, rng=rng), np.zeros(shape)
     stable = np.full(shape, round(scenario.rps * LOOK_SECONDS * (1 / CANARY_WEIGHT - 1)))
     canary = np.full(shape, round(scenario.rps * LOOK_SECONDS))
     slow = USUAL.over(THRESHOLD_MS)
     sides = {
         "stable_failed": (stable, np.full(LOOKS, FAILING), burst),
         "stable_slow": (stable, np.full(LOOKS, slow), burst),
+        "stable_refused": (stable, np.full(LOOKS, REFUSED), none),
         "canary_failed": (canary, scenario.failing(minutes), burst),
         "canary_slow": (canary, scenario.slow(minutes), burst),
+        "canary_refused": (canary, scenario.refused(minutes), none),
     }
     drawn = {
         name: rng.binomial(count, _share(share, both, scenario.cv, rng))

@@ -31,7 +31,9 @@ LONGEST_TITLE, LONGEST_QUERY = 120, 4000
 MOST_MS = 600_000.0
 MOST = 1e12
 
-COUNTED = frozenset({SourceKind.ERRORS, SourceKind.SLOW, SourceKind.DISAGREEMENT})
+COUNTED = frozenset(
+    {SourceKind.ERRORS, SourceKind.REFUSED, SourceKind.SLOW, SourceKind.DISAGREEMENT}
+)
 ASKED = frozenset({SourceKind.PROMETHEUS, SourceKind.WEBHOOK, SourceKind.JOB})
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -43,7 +45,10 @@ _Kind = TypeVar("_Kind", bound=StrEnum)
 def defaults(
     latency_ms: float | None = None, availability: float | None = None
 ) -> tuple[Metric, ...]:
-    """Return what is compared when nobody said: errors, and slow requests if slow is known.
+    """Return what is compared when nobody said: errors, refusals, and slowness if slow is known.
+
+    Both sides get the same callers, so a canary that refuses what stable takes reads its input
+    otherwise. Callers make mistakes in bursts, so there is more room, and no step waits for it.
 
     Args:
         latency_ms: The objective's threshold; None without one.
@@ -59,8 +64,17 @@ def defaults(
         tolerance=Allowance(absolute=0.0005, relative=0.25),
         margin=Allowance(absolute=0.01 * room, relative=0.25),
     )
+    refused = Metric(
+        "refused",
+        "Refused requests",
+        MetricKind.RATE,
+        SourceKind.REFUSED,
+        tolerance=Allowance(absolute=0.01, relative=0.25),
+        margin=Allowance(absolute=0.03, relative=0.5),
+        required=False,
+    )
     if latency_ms is None:
-        return (errors,)
+        return errors, refused
     slow = Metric(
         "slow",
         f"Slower than {latency_ms:g} ms",
@@ -70,7 +84,7 @@ def defaults(
         margin=Allowance(absolute=0.02, relative=0.25),
         over_ms=latency_ms,
     )
-    return errors, slow
+    return errors, slow, refused
 
 
 def parse_metrics(document: object) -> tuple[Metric, ...]:

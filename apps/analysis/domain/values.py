@@ -37,6 +37,7 @@ class SourceKind(StrEnum):
     """Where a metric's numbers come from."""
 
     ERRORS = "errors"  # share of requests that failed on our side; the proxy counts
+    REFUSED = "refused"  # share of requests refused as the caller's mistake; the proxy counts
     SLOW = "slow"  # share of requests over `Metric.over_ms`; the proxy counts
     FEEDBACK = "feedback"  # rewards and late labels that callers send
     DISAGREEMENT = "disagreement"  # share of mirrored requests answered otherwise than by stable

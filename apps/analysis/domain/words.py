@@ -150,6 +150,8 @@ def _more(metric: Metric) -> str:
     match metric.source:
         case SourceKind.ERRORS:
             return "fails more often"
+        case SourceKind.REFUSED:
+            return "refuses more requests"
         case SourceKind.SLOW:
             return "is slower"
     return f"is {_way(metric, worse=True)} in “{metric.title}”"
@@ -159,6 +161,8 @@ def _little_more(metric: Metric) -> str:
     match metric.source:
         case SourceKind.ERRORS:
             return "fails a little more often"
+        case SourceKind.REFUSED:
+            return "refuses a few more requests"
         case SourceKind.SLOW:
             return "is a little slower"
     return f"is a little {_way(metric, worse=True)} in “{metric.title}”"
@@ -168,6 +172,8 @@ def _less(metric: Metric) -> str:
     match metric.source:
         case SourceKind.ERRORS:
             return "fails less often"
+        case SourceKind.REFUSED:
+            return "refuses fewer requests"
         case SourceKind.SLOW:
             return "is faster"
     return f"is {_way(metric, worse=False)} in “{metric.title}”"

@@ -64,7 +64,7 @@ def test_an_analysis_says_what_it_knows_and_by_what(get: Any, run: AnalysisRun) 
     assert (told["stable"], told["candidate"], told["step"]) == (1, 2, 0)
     assert told["standing"]["answer"] == "not_yet"
     assert told["standing"]["stale"] is False
-    assert [f["metric"] for f in told["findings"]] == ["errors", "slow"]
+    assert [f["metric"] for f in told["findings"]] == ["errors", "slow", "refused"]
     errors = told["findings"][0]
     assert (errors["stable_total"], errors["canary_total"]) == (3000, 300)
     assert (errors["stable"], errors["canary"]) == (pytest.approx(0.002), 0)

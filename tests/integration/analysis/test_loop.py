@@ -81,14 +81,16 @@ class House:
     def run(self) -> AnalysisRun:
         return AnalysisRun.objects.get(subject=self.subject)
 
-    def window(self, side: str, requests: int, errors: int = 0, slow: int = 0) -> None:
+    def window(
+        self, side: str, requests: int, errors: int = 0, slow: int = 0, refused: int = 0
+    ) -> None:
         """Write what one side did in the window that begins now."""
         latency = histogram.empty()
         latency[histogram.bucket_of(20)] = requests - slow
         latency[histogram.bucket_of(900)] = slow
         TrafficWindow.objects.create(
             revision=getattr(self, side), starts_at=self.now, requests=requests,
-            errors_5xx=errors, latency=latency,
+            errors_4xx=refused, errors_5xx=errors, latency=latency,
         )  # fmt: skip
 
     def read_proxy(self) -> None:
@@ -168,6 +170,16 @@ def test_a_good_canary_is_proven_not_worse_and_its_rollout_is_woken(
     assert verbs() == ["analysis.begin", "analysis.judge"]
     told = AuditEvent.objects.get(verb="analysis.judge")
     assert (told.after, told.reason) == ({"answer": "not_worse"}, run.sentence)
+
+
+def test_a_canary_that_refuses_what_stable_takes_is_proven_worse() -> None:
+    run = House().until(Answer.WORSE, windows=60, stable=(500, 1, 0, 5), canary=(50, 0, 0, 12))
+    assert run.sentence.startswith("The canary refuses more requests")
+
+
+def test_refusals_that_both_sides_share_are_nobodys_fault() -> None:
+    run = House().goes_on(40, stable=(500, 1, 0, 200), canary=(50, 0, 0, 20))
+    assert run.answer != Answer.WORSE
 
 
 def test_a_bad_canary_is_proven_worse() -> None:

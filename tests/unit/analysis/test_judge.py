@@ -398,9 +398,9 @@ def test_several_metrics_share_one_alpha() -> None:
     found = judge.judge(
         plan, judge.advance(plan, judge.begin(plan), {"errors": news, "slow": quiet})
     )
-    errors, slow = found.findings
-    assert errors.worse_at == 40
-    assert found.combined_worse == pytest.approx((errors.worse + slow.worse) / 2)
+    errors, slow, refused = found.findings
+    assert errors.worse_at == 60
+    assert found.combined_worse == pytest.approx((errors.worse + slow.worse + refused.worse) / 3)
     assert found.answer is Answer.WORSE
     assert errors.answer is Answer.WORSE
     assert slow.answer is not Answer.WORSE

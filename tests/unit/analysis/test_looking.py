@@ -182,7 +182,7 @@ def test_a_plan_says_what_is_compared_how_surely_and_the_limits() -> None:
         "limits": {"page_share": 0.3, "least_errors": 5, "restarts": 2},
     }
     read = terms.read(document, dispersion={"errors": 2.0})
-    assert [m.name for m in read.plan.metrics] == ["errors", "slow"]
+    assert [m.name for m in read.plan.metrics] == ["errors", "slow", "refused"]
     assert (read.plan.alpha, read.plan.dispersion) == (0.01, {"errors": 2.0})
     assert (read.limits.page_share, read.limits.least_errors) == (0.3, 5)
 

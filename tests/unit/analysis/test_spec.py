@@ -27,11 +27,12 @@ def test_the_defaults_can_be_written_and_read(
 ) -> None:
     metrics = spec.defaults(latency_ms, availability)
     assert spec.parse_metrics(json.loads(json.dumps(spec.as_document(metrics)))) == metrics
-    assert [m.name for m in metrics] == ["errors", "slow"][: 1 + (latency_ms is not None)]
+    slow = ["slow"] if latency_ms is not None else []
+    assert [m.name for m in metrics] == ["errors", *slow, "refused"]
 
 
 def test_a_plan_can_be_written_and_read() -> None:
-    plan = Plan(spec.defaults(250, 0.999), 0.01, {"errors": 1.7, "slow": 1.0})
+    plan = Plan(spec.defaults(250, 0.999), 0.01, {"errors": 1.7, "slow": 1.0, "refused": 1.2})
     assert spec.parse_plan(json.loads(json.dumps(spec.plan_document(plan)))) == plan
 
 
