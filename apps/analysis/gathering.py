@@ -82,7 +82,7 @@ def gather(
         errors=_between(seen, run, _errors, since=max(begin, run.started_at), until=now)
     )
     return Gathered(
-        found, until, recent, cursor, compared.comparison, problem or _unanswered(run, now)
+        found, until, recent, cursor, compared.comparison, problem or _unanswered(run, metrics, now)
     )
 
 
@@ -200,8 +200,10 @@ def _slice_of(metric: Metric, row: Measurement) -> Slice:
     return Slice(row.at, row.seconds, stable, canary)
 
 
-def _unanswered(run: AnalysisRun, now: datetime) -> Problem | None:
+def _unanswered(run: AnalysisRun, metrics: Sequence[Metric], now: datetime) -> Problem | None:
     """Return why another source has had no answer for a while, where one has none."""
+    if not any(metric.source in ASKED for metric in metrics):
+        return None
     for row in Asking.objects.filter(run=run).exclude(problem="").order_by("id"):
         if now - (row.answered_at or run.started_at) >= PATIENCE:
             return Problem(row.problem_code, row.problem, row.remedy)

@@ -1,14 +1,16 @@
 """When to look again. Pure.
 
 Traffic is told in windows of ten seconds, and a window is complete once the proxy was read after
-its end, which is every two seconds. So a look falls just after that, and another one between, for
-hard limits. Runs are spread over two seconds, or a thousand of them would look at once.
+its end, which is every two seconds. So a look falls just after that. While a step is young, when
+a canary that breaks breaks, another one falls between, for hard limits. Runs are spread over two seconds, or a thousand of them would look at once.
 """
 
 from datetime import datetime, timedelta
 
 WINDOW = 10.0  # seconds
-LOOKS = (2.0, 7.0, 12.0)  # seconds after the beginning of a window
+LOOKS = (2.0, 12.0)  # seconds after the beginning of a window
+YOUNG_LOOKS = (2.0, 7.0, 12.0)
+YOUNG = timedelta(minutes=3)
 SPREAD = 2.0
 SOON = 1.0  # a look that is nearer than this is the present one
 LONG = timedelta(minutes=30)
@@ -26,5 +28,6 @@ def next_look(now: datetime, *, age: timedelta, number: int) -> datetime:
     if age >= LONG:
         return now + LONG_GAP
     into, spread = now.timestamp() % WINDOW, number % 20 / 20 * SPREAD
-    due = next(at for look in LOOKS if (at := look + spread) > into + SOON)
+    looks = YOUNG_LOOKS if age < YOUNG else LOOKS
+    due = next(at for look in looks if (at := look + spread) > into + SOON)
     return now + timedelta(seconds=due - into)

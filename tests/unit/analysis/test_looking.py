@@ -10,7 +10,7 @@ import pytest
 from apps.analysis.domain import judge, looking, pooling, spec, terms
 from apps.analysis.domain.judge import Plan
 from apps.analysis.domain.looking import NEW_STEP, NO_METRICS, NO_STABLE, News
-from apps.analysis.domain.pace import LONG, LONG_GAP, next_look
+from apps.analysis.domain.pace import LONG, LONG_GAP, YOUNG, next_look
 from apps.analysis.domain.pooling import Pool
 from apps.analysis.domain.queries import Measured
 from apps.analysis.domain.slicing import Piece, slices, split, tally_of
@@ -152,13 +152,16 @@ def test_a_number_that_is_none_is_not_kept(given: float, kept: float | None) -> 
 
 
 @pytest.mark.parametrize("number", [1, 7, 19, 20])
-def test_a_window_is_looked_at_soon_after_it_is_complete_and_once_between(number: int) -> None:
+@pytest.mark.parametrize(("age", "gap"), [(timedelta(), 5.0), (YOUNG, 10.0)])
+def test_a_window_is_looked_at_soon_after_it_is_complete_and_between_while_young(
+    number: int, age: timedelta, gap: float
+) -> None:
     looks = [START]
     while len(looks) < 21:
-        looks.append(next_look(looks[-1], age=timedelta(), number=number))
+        looks.append(next_look(looks[-1], age=age, number=number))
     gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(looks[1:])]
-    assert gaps == pytest.approx([5.0] * 19)
-    assert all(2 <= look.timestamp() % 5 < 4 for look in looks[1:])
+    assert gaps == pytest.approx([gap] * 19)
+    assert all(2 <= look.timestamp() % gap < 4 for look in looks[1:])
 
 
 def test_a_late_look_is_followed_by_one_in_its_time() -> None:
