@@ -25,7 +25,7 @@ from tests.chaos.records import Fate, Kill
 ROLLOUTS = 50
 SEED = 20261128
 MODELS = ("chaos-a", "chaos-b")
-PAUSE = (1.0, 6.0)  # seconds between two kills
+PAUSE = (4.0, 12.0)  # seconds between two kills: some come before the last one is back
 KILLS = 2_000  # more than there is time for: it goes on until the last rollout has ended
 FATES = (Fate.GOOD, Fate.FAILS, Fate.GOOD, Fate.ABORTED, Fate.GOOD, Fate.CRASHES)
 
