@@ -41,6 +41,8 @@ from workers.loop import Kind  # noqa: E402
 RATE = 5.0  # requests per second at each endpoint
 READ_EVERY = 2.0  # seconds, as the beat has it
 SWEEP_EVERY = 1.0
+BATCH = 50  # rollouts that are begun together
+MOVING = ("endpoint", "rollout")  # what brings a canary to its first step
 LADDER = {
     "kind": "canary",
     "steps": [{"weight": w, "hold_seconds": 3600, "deadline_seconds": 3600} for w in (10, 50)],
@@ -60,10 +62,12 @@ class Bench:
         self.passes: Counter[str] = Counter()
         self.kinds = {name: self._timed(name, kind) for name, kind in self.house.kinds.items()}
         environment = Environment.objects.get_or_create(slug="many", defaults={"title": "Many"})[0]
-        for number in range(size):
+        for first in range(0, size, BATCH):
+            last = min(first + BATCH, size)
             with transaction.atomic():
-                self._begin(number, environment)
-        self._settle(size)
+                for number in range(first, last):
+                    self._begin(number, environment)
+            self._settle(last)
 
     def _begin(self, number: int, environment: Environment) -> None:
         revision = factories.revision(endpoint=factories.endpoint(environment=environment.slug))
@@ -83,8 +87,8 @@ class Bench:
     def _settle(self, size: int) -> None:
         """Run the loop until every canary has its first step in force."""
         while Rollout.objects.exclude(step_seen_at=None).count() < size:
-            for kind in self.kinds.values():
-                loop.sweep(kind, now=now, limit=200)
+            for name in MOVING:
+                loop.sweep(self.kinds[name], now=now, limit=200)
 
     def _timed(self, name: str, kind: Kind) -> Kind:
         reconciler = kind.reconciler()

@@ -301,7 +301,8 @@ def _seen(row: Revision, facts: d.EndpointFacts) -> dict[str, Any]:
     servers = facts.servers.get(row.public_id)
     replicas = [_replica(r) for r in servers.replicas] if servers else []
     if replicas != row.observed_replicas:
-        ended = _ends(row.observed_replicas, replicas)
+        meant_to_run = row.state in (*d.ON_ITS_WAY, RevisionState.LIVE)
+        ended = _ends(row.observed_replicas, replicas) if meant_to_run else 0
         seen |= {"observed_replicas": replicas, "restarts": row.restarts + ended}
     if row.state == RevisionState.LIVE:
         seen |= _told(servers.problem if servers else None)

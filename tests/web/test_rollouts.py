@@ -92,7 +92,7 @@ def test_the_judge_shows_numbers_evidence_and_what_it_has_nothing_of(operator: C
     assert "0.31 % 41 of 13,260" in said
     assert "If it cannot by" in said
     assert "No labels yet" in page
-    assert page.count('data-series="good" d="M') == 2, "a curve for each metric that has looks"
+    assert page.count('data-series="good" d="M') == 3, "a curve for each metric that has looks"
     assert "stands at 38.9 of 20, that it is worse at 0.12 of 20" in page
 
 
@@ -100,7 +100,7 @@ def test_without_a_curve_there_is_hatching_and_no_line(operator: Client) -> None
     made = rolling.climbing(looks=0)
     page = read(operator, made)
     assert 'data-series="good" d=' not in page
-    assert page.count("hatch-area") == 3
+    assert page.count("hatch-area") == 4
 
 
 def test_an_analysis_that_nobody_has_made_for_a_while_is_said_first(operator: Client) -> None:

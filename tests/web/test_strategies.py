@@ -66,6 +66,7 @@ def test_the_page_shows_what_every_environment_offers(ada: Client) -> None:
     assert said.count("Careful canary") >= 3
     assert "5, 10, 25, 50, then 100 %" in said
     assert "40 min" in said
+    assert "a release that names no strategy takes all requests at once" in said
 
 
 def test_an_environment_without_templates_says_what_is_there(ada: Client) -> None:

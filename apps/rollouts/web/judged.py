@@ -76,7 +76,8 @@ class Judged:
     @property
     def good_dy(self) -> int:
         """Return how far the label of "not worse" is moved, away from the other."""
-        return -9 if self.curve.not_worse_y <= self.curve.worse_y else 17
+        below = self.curve.not_worse_y > self.curve.worse_y
+        return 17 if below and self.curve.not_worse_y < self.curve.high - ROOM else -9
 
     @property
     def bad_dy(self) -> int:
@@ -136,7 +137,9 @@ def _why(seen: Seen) -> str:
         return standing.remedy
     if standing.answer is not Answer.NOT_YET or seen.state is RolloutState.PAUSED:
         return ""
-    return f"{said.waiting(standing.remaining_seconds)} {_deadline(seen)}".strip()
+    needs = said.waiting(standing.remaining_seconds)
+    told = "" if needs in standing.sentence else needs
+    return f"{told} {_deadline(seen)}".strip()
 
 
 def _deadline(seen: Seen) -> str:

@@ -1,5 +1,6 @@
 """Pages of strategies: the templates of each environment, writing one, and previews."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +43,13 @@ class Place:
 
     Attributes:
         may: Whether the reader may write them.
+        unnamed: What happens to a release that names no strategy.
     """
 
     environment: Environment
     lines: list[Line]
     may: bool
+    unnamed: str
 
 
 @signed_in
@@ -60,11 +63,19 @@ def strategies(request: HttpRequest) -> HttpResponse:
             place,
             [_line(row) for row in rows if row.environment_id == place.pk],
             _may(actor, place),
+            _unnamed(rows, place),
         )
         for place in reversed(environments.in_order())  # production first
     ]
     plain = [previewing.plain(kind) for kind in previewing.PLAIN]
     return page(request, "rollouts/strategies.html", {"places": places, "plain": plain})
+
+
+def _unnamed(rows: Iterable[StrategyTemplate], place: Environment) -> str:
+    usual = next((row for row in rows if row.environment_id == place.pk and row.is_default), None)
+    if usual is not None:
+        return f"A release that names no strategy takes “{usual.title}”."
+    return "No template is the default: a release that names no strategy takes all requests at once."
 
 
 @signed_in

@@ -141,6 +141,8 @@ def test_one_that_is_slow_is_sent_back(run: Gauntlet, endpoint: Endpoint) -> Non
         assert fresh(row).state == "rolled_back"
         assert "lower than 25 ms" in fresh(row).reason or "slow" in fresh(row).reason
         assert_all_is_back(run, callers, row)
+        run.drive(lambda: fresh(row).candidate.ended_at is not None)
+        assert fresh(row).candidate.restarts == 0  # being stopped is none
     assert callers.failed() == []
 
 
