@@ -3,7 +3,7 @@
 Call it in the transaction that records that stable answers everything again.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from apps.analysis import selectors as analyses
@@ -11,7 +11,6 @@ from apps.analysis.domain.values import Answer
 from apps.gates import services as gates
 from apps.gates.domain.finding import Verdict
 from apps.monitoring import selectors as monitoring
-from apps.monitoring.domain import windows
 from apps.notifications import selectors as notifications
 from apps.notifications.selectors import Arrival
 from apps.rollouts import drilling, planning, telling
@@ -20,6 +19,7 @@ from apps.rollouts.domain.steps import Step
 from apps.rollouts.models import Rollout
 from controlplane.kernel.actor import Actor
 
+LONGEST = timedelta(minutes=10)  # of a window that somebody may still count
 FAULT = "requests at the preview address got a millisecond to be answered in"
 
 
@@ -94,9 +94,14 @@ def _said(row: Rollout, noticed: bool, arrival: Arrival, facts: dict[str, Any]) 
 
 
 def _counted(row: Rollout, began: datetime, at: datetime) -> int:
-    """Return the failures that the proxy counted for the candidate since the fault."""
-    rows = monitoring.traffic_windows([row.candidate_id], after=began - windows.WINDOW, until=at)
-    return sum(row.errors_5xx for row in rows)
+    """Return the failures that the proxy counted for the candidate since the fault.
+
+    A window is longer than ten seconds when nobody read the proxy for a while, so what counts is
+    when it ends.
+    """
+    rows = monitoring.traffic_windows([row.candidate_id], after=began - LONGEST, until=at)
+    since = [w for w in rows if w.starts_at + timedelta(seconds=w.seconds) > began]
+    return sum(window.errors_5xx for window in since)
 
 
 def _had_requests(row: Rollout) -> bool:
