@@ -110,7 +110,7 @@ def looking(store: ModelStore, *, seconds: float = 10.0) -> Iterator[None]:
         thread.join(30)
 
 
-def until(true: Callable[[], Any], *, seconds: float = 10) -> float:
+def until(true: Callable[[], Any], *, seconds: float = 30) -> float:
     """Wait until `true()`, and return how long it took."""
     began = time.monotonic()
     while not true():
