@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import chaos, ledger, registry, releases, rollouts, runtimes, serving
+from bench import chaos, ledger, registry, releases, rollouts, runtimes, serving, switching
 from bench.canary import run as canary
 from controlplane.cli.output import note
 
@@ -14,6 +14,7 @@ BENCHES = {
     "releases": releases.main,
     "canary": canary.main,
     "rollouts": rollouts.main,
+    "switching": switching.main,
     "chaos": chaos.main,
 }
 

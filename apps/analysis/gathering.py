@@ -82,7 +82,12 @@ def gather(
         errors=_between(seen, run, _errors, since=max(begin, run.started_at), until=now)
     )
     return Gathered(
-        found, until, recent, cursor, compared.comparison, problem or _unanswered(run, metrics, now)
+        found,
+        until,
+        recent,
+        cursor,
+        compared.comparison,
+        problem or _unanswered(run, metrics, now),
     )
 
 

@@ -112,6 +112,12 @@ def until(
     return client.wait(path(rollout), so, seconds=seconds, every=0.1)
 
 
+def settled_after(rollout: Json) -> float:
+    """Return the seconds from the decision until it was seen in force."""
+    decided, settled = (datetime.fromisoformat(rollout[n]) for n in ("decided_at", "settled_at"))
+    return (settled - decided).total_seconds()
+
+
 def path(rollout: Json) -> str:
     """Return the address of a rollout."""
     return f"/api/v1/rollouts/{rollout['id']}"

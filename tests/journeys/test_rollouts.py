@@ -61,7 +61,7 @@ def test_an_abort_by_rest_takes_moments_and_no_request_fails(client: Client, url
         assert_stable_alone(callers, "1")
     assert (found["state"], found["reason"]) == ("rolled_back", "Complaints.")
     assert callers.failed() == []
-    by_caller, by_ledger = last_of(callers, "3") - decided, settled_after(found)
+    by_caller, by_ledger = last_of(callers, "3") - decided, canaries.settled_after(found)
     print(f"\nabort: callers {by_caller:.2f} s, ledger {by_ledger:.2f} s")
     assert by_caller < 10
     assert by_ledger < 10
@@ -156,12 +156,6 @@ def assert_no_hold_was_cut_short(events: list[Any]) -> None:
 def last_of(callers: Callers, revision: str) -> float:
     """Return when the last request was asked that a revision answered."""
     return max(a.asked_at for a in callers.answers if a.revision == revision)
-
-
-def settled_after(row: Any) -> float:
-    """Return the seconds from the decision until it was seen in force."""
-    decided, settled = (datetime.fromisoformat(row[n]) for n in ("decided_at", "settled_at"))
-    return (settled - decided).total_seconds()
 
 
 def kinds(client: Client, row: Any) -> list[str]:

@@ -75,7 +75,9 @@ def _unnamed(rows: Iterable[StrategyTemplate], place: Environment) -> str:
     usual = next((row for row in rows if row.environment_id == place.pk and row.is_default), None)
     if usual is not None:
         return f"A release that names no strategy takes “{usual.title}”."
-    return "No template is the default: a release that names no strategy takes all requests at once."
+    return (
+        "No template is the default: a release that names no strategy takes all requests at once."
+    )
 
 
 @signed_in
