@@ -239,8 +239,10 @@ def traffic_windows(
     columns = ("revision_id", "starts_at", "seconds", "requests", "errors_4xx", "errors_5xx",
                "latency")  # fmt: skip
     return [
-        TrafficSlice(*told, tuple(latency))
-        for *told, latency in rows.order_by("starts_at", "revision_id").values_list(*columns)
+        TrafficSlice(revision, starts_at, seconds, requests, refused, errors, tuple(latency))
+        for revision, starts_at, seconds, requests, refused, errors, latency in rows.order_by(
+            "starts_at", "revision_id"
+        ).values_list(*columns)
     ]
 
 

@@ -2,7 +2,8 @@
 
 Traffic is told in windows of ten seconds, and a window is complete once the proxy was read after
 its end, which is every two seconds. So a look falls just after that. While a step is young, when
-a canary that breaks breaks, another one falls between, for hard limits. Runs are spread over two seconds, or a thousand of them would look at once.
+a canary that breaks breaks, another one falls between, for hard limits. Runs are spread over two
+seconds, or a thousand of them would look at once.
 """
 
 from datetime import datetime, timedelta
