@@ -67,8 +67,8 @@ up: $(READY) ## Start everything, empty or as it was, until Ctrl-C
 
 # Most of the time the tests wait for real servers: three at a time keep two cores busy.
 test: $(READY) ## Run all tests, with every part real, then the journeys on the whole stack
-	@$(RUN) -m pytest --ignore tests/journeys --numprocesses 3 --dist loadfile
-	@$(RUN) -m pytest tests/journeys
+	@$(RUN) -m pytest --ignore tests/journeys --numprocesses 3 --dist loadfile --durations=15
+	@$(RUN) -m pytest tests/journeys --durations=15
 
 test-fast: $(READY) ## Run the tests that need no database
 	@$(RUN) -m pytest tests/unit tests/architecture
