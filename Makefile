@@ -71,7 +71,7 @@ test: $(READY) ## Run all tests, with every part real, then the journeys on the 
 	@$(RUN) -m pytest tests/journeys --durations=15
 
 test-fast: $(READY) ## Run the tests that need no database
-	@$(RUN) -m pytest tests/unit tests/architecture
+	@$(RUN) -m pytest tests/unit tests/architecture --numprocesses 2
 
 check: $(READY) ## Lint, types, import contracts, settings, migrations
 	@echo "ruff: style";      $(VENV)/bin/ruff check --quiet .
