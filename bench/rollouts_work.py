@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import quantiles
 from typing import Any
@@ -42,7 +43,6 @@ RATE = 5.0  # requests per second at each endpoint
 READ_EVERY = 2.0  # seconds, as the beat has it
 SWEEP_EVERY = 1.0
 BATCH = 50  # rollouts that are begun together
-MOVING = ("endpoint", "rollout")  # what brings a canary to its first step
 LADDER = {
     "kind": "canary",
     "steps": [{"weight": w, "hold_seconds": 3600, "deadline_seconds": 3600} for w in (10, 50)],
@@ -63,21 +63,20 @@ class Bench:
         self.kinds = {name: self._timed(name, kind) for name, kind in self.house.kinds.items()}
         environment = Environment.objects.get_or_create(slug="many", defaults={"title": "Many"})[0]
         for first in range(0, size, BATCH):
-            last = min(first + BATCH, size)
             with transaction.atomic():
-                for number in range(first, last):
-                    self._begin(number, environment)
-            self._settle(last)
-        while loop.sweep(self.kinds["analysis"], now=now, limit=size) > size // 2:
-            pass  # what came due while the rows were laid is no lag
+                numbers = range(first, min(first + BATCH, size))
+                rows = [self._begin(number, environment) for number in numbers]
+            self._settle(rows)
+        for kind in self.kinds.values():
+            loop.sweep(kind, now=now, limit=size)  # what came due meanwhile is no lag
 
-    def _begin(self, number: int, environment: Environment) -> None:
+    def _begin(self, number: int, environment: Environment) -> Rollout:
         revision = factories.revision(endpoint=factories.endpoint(environment=environment.slug))
         endpoint = revision.endpoint
         self.house.servers.start(spec_of(endpoint, revision))
         version = factories.version(model=endpoint.model)
         variant = factories.variant(version=version)
-        services.start(
+        return services.start(
             authorization=a.Authorization(
                 f"b{number:011d}", "sha256:set", variant.bundle_digest, a.Ground.APPROVED
             ),
@@ -86,11 +85,16 @@ class Bench:
             reason="bench",
         )
 
-    def _settle(self, size: int) -> None:
-        """Run the loop until every canary has its first step in force."""
-        while Rollout.objects.exclude(step_seen_at=None).count() < size:
-            for name in MOVING:
-                loop.sweep(self.kinds[name], now=now, limit=200)
+    def _settle(self, rows: Sequence[Rollout]) -> None:
+        """Run passes over a batch until every canary has its first step in force."""
+        waiting = {row.pk: row.endpoint_id for row in rows}
+        while waiting:
+            for rollout, endpoint in waiting.items():
+                loop.reconcile_one(self.kinds["endpoint"], endpoint, now=now())
+                loop.reconcile_one(self.kinds["rollout"], rollout, now=now())
+            there = Rollout.objects.filter(pk__in=waiting).exclude(step_seen_at=None)
+            for pk in there.values_list("pk", flat=True):
+                del waiting[pk]
 
     def _timed(self, name: str, kind: Kind) -> Kind:
         reconciler = kind.reconciler()
