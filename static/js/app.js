@@ -104,26 +104,51 @@ let openedIds = []; // what was unfolded stays unfolded
 document.addEventListener("htmx:beforeSwap", (event) => {
   const node = event.detail.target;
   if (!node.matches?.("[data-live]")) return;
-  if (event.detail.requestConfig?.triggeringEvent?.type === "refetch" && isWrittenIn(node)) event.detail.shouldSwap = false; // it was asked for before the writing began
+  if (event.detail.requestConfig?.triggeringEvent?.type === "refetch" && isWrittenIn(node)) { event.detail.shouldSwap = false; askedAt.delete(node); } // it was asked for before the writing began
   openedIds = [...node.querySelectorAll("details[id][open]")].map((each) => each.id);
 });
 document.addEventListener("htmx:afterSettle", () => { for (const id of openedIds.splice(0)) document.getElementById(id)?.setAttribute("open", ""); });
-const waiting = new Map();
-function refetch(node) {
-  if (waiting.has(node)) return; // several changes in a moment are one look
-  waiting.set(node, setTimeout(() => {
-    waiting.delete(node);
-    if (node.isConnected && !isWrittenIn(node)) htmx.trigger(node, "refetch");
-  }, 150));
-}
-function changed(topic, hint) {
-  for (const node of $$("[data-live]")) {
-    const named = node.dataset.live.split(" ");
-    if (topic && !named.includes(topic) && !named.includes(`${topic.split("/")[0]}/*`)) continue;
-    const hints = node.dataset.hints?.split(" ");
-    if (topic && hints && !hints.includes(hint || "state")) continue;
-    refetch(node);
+
+// A part is old when something that it names has changed since it was asked for. This is looked at again and again
+// instead of once per event: a change that is heard while a part is on its way, or written in, is not lost.
+const heardOf = new Map(); // "topic hint" -> when it was last heard
+let everythingAt = 0;
+const madeAt = Date.now();
+const askedAt = new WeakMap(); // part -> when what it shows was asked for; one that is not here came with the page
+const onTheirWay = new WeakSet();
+function isOld(node) {
+  const since = askedAt.get(node) ?? madeAt;
+  if (everythingAt >= since) return true;
+  const named = node.dataset.live.split(" "), hints = node.dataset.hints?.split(" ");
+  for (const [change, at] of heardOf) {
+    const [topic, hint] = change.split(" ");
+    if (at >= since && (named.includes(topic) || named.includes(`${topic.split("/")[0]}/*`)) && (!hints || hints.includes(hint))) return true;
   }
+  return false;
+}
+// Some parts age by themselves (a live chart); they say how often they want to be looked at, in seconds.
+const hasAged = (node) => node.dataset.every && !document.hidden && Date.now() - (askedAt.get(node) ?? madeAt) >= node.dataset.every * 1000;
+function fetchTheOld() {
+  for (const node of $$("[data-live], [data-every]")) {
+    if (onTheirWay.has(node) || isWrittenIn(node)) continue;
+    if ((node.dataset.live && isOld(node)) || hasAged(node)) htmx.trigger(node, "refetch");
+  }
+}
+document.addEventListener("htmx:beforeRequest", (event) => {
+  event.detail.requestConfig.askedAt = Date.now();
+  onTheirWay.add(event.detail.elt); askedAt.set(event.detail.elt, Date.now());
+});
+document.addEventListener("htmx:afterRequest", (event) => { onTheirWay.delete(event.detail.elt); lookSoon(); });
+document.addEventListener("htmx:afterSwap", (event) => {
+  const at = event.detail.requestConfig?.askedAt, part = event.detail.elt;
+  if (at) for (const node of [part, ...$$("[data-live], [data-every]", part)]) askedAt.set(node, at);
+});
+setInterval(fetchTheOld, 1000);
+let soon = 0;
+function lookSoon() { soon ||= setTimeout(() => { soon = 0; fetchTheOld(); }, 150); } // several changes in a moment are one look
+function changed(topic, hint) {
+  if (topic) heardOf.set(`${topic} ${hint || "state"}`, Date.now()); else everythingAt = Date.now();
+  lookSoon();
 }
 
 if (topics) {
@@ -141,14 +166,6 @@ if (topics) {
   });
   setInterval(sayLive, 1000);
 }
-// Parts that age by themselves (a live chart) say how often they want to be looked at, in seconds.
-let seconds = 0;
-setInterval(() => {
-  seconds += 1;
-  if (document.hidden) return;
-  for (const node of $$("[data-every]")) if (seconds % node.dataset.every === 0 && !isWrittenIn(node)) htmx.trigger(node, "refetch"); // looked up anew: a part that was fetched again is another node
-}, 1000);
-
 document.addEventListener("htmx:configRequest", (event) => { if (event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = csrf(); });
 // An error answers with a notice and says where it belongs; htmx would drop it.
 document.addEventListener("htmx:beforeSwap", (event) => { if (event.detail.xhr.getResponseHeader("HX-Retarget")) event.detail.shouldSwap = true; });

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
 from controlplane.cli.client import Client
 from controlplane.cli.stack import Stack
@@ -118,3 +118,33 @@ def test_a_waiver_and_breaking_the_glass(
     expect(lin).to_have_url(re.compile(f"^{re.escape(url)}(#|$)"))
     expect(badge(lin)).to_have_text("Live", timeout=SOON)
     expect(lin.locator("main")).to_contain_text(re.compile("broke the glass", re.IGNORECASE))
+
+
+def test_a_change_while_a_part_is_on_its_way_is_shown_after_it(
+    desk: Desk, stack: Stack, client: Client, version: int
+) -> None:
+    """The part's answer is from before the change; its page may not keep it for ever."""
+    proposed = client.post(
+        "/api/v1/releases",
+        {"model": NAME, "version": version, "environment": "production", "summary": "Too early."},
+    )
+    governing.settled(client, proposed["number"], "awaiting_approval")
+    ada = desk("ada")
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        answer = route.fetch()
+        if held:
+            route.fulfill(response=answer)
+        else:
+            held.append((route, answer))
+
+    ada.route(re.compile(r"/releases/\d+\?part=head"), hold)
+    ada.goto(f"{stack.web}/releases/{proposed['number']}")
+    while not held:
+        ada.wait_for_timeout(50)
+    client.post(f"/api/v1/releases/{proposed['number']}/withdraw", {"reason": "Too early."})
+    ada.wait_for_timeout(3_000)  # it is heard of; a second look would wait behind the first
+    route, answer = held[0]
+    route.fulfill(response=answer)
+    expect(badge(ada)).to_have_text("Withdrawn", timeout=10_000)
