@@ -114,7 +114,14 @@ class FeedbackSlice(NamedTuple):
     tally: Tally
 
 
-def traffic(actor: Actor, endpoint: Endpoint, *, minutes: int, now: datetime) -> Traffic:
+def traffic(
+    actor: Actor,
+    endpoint: Endpoint,
+    *,
+    minutes: int,
+    now: datetime,
+    totals_since: datetime | None = None,
+) -> Traffic:
     """Return what an endpoint's revisions did in the last `minutes`, by one query.
 
     Args:
@@ -122,18 +129,20 @@ def traffic(actor: Actor, endpoint: Endpoint, *, minutes: int, now: datetime) ->
         endpoint: With its model and team.
         minutes: 1 to 1,440.
         now: The end; the window that is still filling is left out.
+        totals_since: From when on the totals count; None for all that the points show.
     """
     access.require(actor, "monitoring.read", team=endpoint.model.team.slug)
     until = windows.floor(now)
     since = until - min(timedelta(minutes=max(1, minutes)), LONGEST)
     step = _step(since, until)
+    counted = since if totals_since is None else max(since, windows.floor(totals_since))
     by_revision = _by_revision(endpoint, since, until)
     series = tuple(
-        Series(number, tuple(_points(rows, since, until, step)), _merged(rows, since, until))
+        Series(number, tuple(_points(rows, since, until, step)), _total(rows, counted, until))
         for number, rows in sorted(by_revision.items(), reverse=True)
     )
     everything = [row for rows in by_revision.values() for row in rows]
-    return Traffic(since, until, step, series, _merged(everything, since, until))
+    return Traffic(since, until, step, series, _total(everything, counted, until))
 
 
 def summaries(
@@ -318,6 +327,10 @@ def _points(
     for index in range(-(-int((until - since).total_seconds()) // step)):
         begin = since + index * width
         yield _merged(cells.get(index, []), begin, min(begin + width, until))
+
+
+def _total(rows: Sequence[TrafficWindow], since: datetime, until: datetime) -> Point:
+    return _merged([row for row in rows if row.starts_at >= since], since, until)
 
 
 def _merged(rows: Sequence[TrafficWindow], since: datetime, until: datetime) -> Point:

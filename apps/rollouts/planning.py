@@ -124,7 +124,8 @@ def minutes(length: timedelta) -> str:
 def _with_own(strategy: Strategy, metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     named = {metric.name for metric in metrics}
     own: list[Metric] = []
-    if strategy.kind is StrategyKind.SHADOW and "disagreement" not in named:
+    compares_answers = any(metric.source is SourceKind.DISAGREEMENT for metric in metrics)
+    if strategy.kind is StrategyKind.SHADOW and not compares_answers:
         own.append(
             Metric(
                 "disagreement", "Answers otherwise than stable", MetricKind.RATE,

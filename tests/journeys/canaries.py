@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import random
 import socket
 import threading
 import time
@@ -45,13 +46,17 @@ LONG = {
 }
 
 
-def graph(note: str, *, stumbles: bool = False) -> bytes:
+def graph(note: str, *, stumbles: bool = False, adds: float = 0.0) -> bytes:
     """Return an ONNX model that gives back what it gets.
 
     Args:
         note: Another one gives another digest.
         stumbles: Whether it fails on `TRIP`, by dividing whole numbers by nought.
+        adds: What it adds to what it gets; it does not stumble then.
     """
+    if adds:
+        much = helper.make_tensor("much", TensorProto.FLOAT, [], [adds])
+        return _model(note, [helper.make_node("Add", ["x", "much"], ["y"])], [much])
     trip = helper.make_tensor("trip", TensorProto.INT32, [], [int(TRIP)])
     nought = helper.make_tensor("nought", TensorProto.INT32, [], [0])
     nodes = [
@@ -61,13 +66,19 @@ def graph(note: str, *, stumbles: bool = False) -> bytes:
         helper.make_node("Cast", ["divided"], ["added"], to=TensorProto.FLOAT),
         helper.make_node("Add", ["x", "added"], ["y"]),
     ]
+    if stumbles:
+        return _model(note, nodes, [trip, nought])
+    return _model(note, [helper.make_node("Identity", ["x"], ["y"])], [])
+
+
+def _model(note: str, nodes: list[Any], constants: list[Any]) -> bytes:
     made = helper.make_model(
         helper.make_graph(
-            nodes if stumbles else [helper.make_node("Identity", ["x"], ["y"])],
+            nodes,
             "canary",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])],
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
-            [trip, nought] if stumbles else [],
+            constants,
             doc_string=note,
         ),
         opset_imports=[helper.make_opsetid("", 17)],
@@ -94,7 +105,11 @@ def begin(client: Client, name: str, version: int, strategy: Json) -> Json:
         "model": name, "version": version, "environment": WHERE, "strategy": strategy,
         "variant": "native", "summary": "For the journey.",
     }  # fmt: skip
-    number = client.post("/api/v1/releases", body)["number"]
+    return rollout_of(client, name, client.post("/api/v1/releases", body)["number"])
+
+
+def rollout_of(client: Client, name: str, number: int) -> Json:
+    """Return the rollout of a release, once there is one."""
     end = time.monotonic() + 90
     while time.monotonic() < end:
         rows = client.get("/api/v1/rollouts", model=name, environment=WHERE)["results"]
@@ -130,9 +145,13 @@ def story(client: Client, rollout: Json) -> list[Json]:
 
 def address(client: Client, name: str) -> str:
     """Return where callers of the model call."""
+    return str(endpoint(client, name)["address"])
+
+
+def endpoint(client: Client, name: str) -> Json:
+    """Return the model's endpoint as it is now."""
     row = client.get("/api/v1/endpoints", model=name, environment=WHERE)["results"][0]
-    found = client.get(f"/api/v1/endpoints/{row['id']}")["address"]
-    return str(found)
+    return dict(client.get(f"/api/v1/endpoints/{row['id']}"))
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,8 @@ class Answer:
     asked_at: float  # of time.monotonic()
     status: int  # 0: no answer
     revision: str
+    request: str = ""
+    user: int = 0
 
 
 @dataclass
@@ -152,11 +173,13 @@ class Callers:
         url: Where they call.
         rate: Requests a second.
         trips: Every how many requests carries `TRIP`; 0 for none.
+        users: How many different callers say who they are, one after the other, in `x-user-id`.
     """
 
     url: str
     rate: float = 50.0
     trips: int = 0
+    users: int = 1
     answers: list[Answer] = field(default_factory=list)
 
     def since(self, moment: float) -> list[Answer]:
@@ -170,7 +193,7 @@ class Callers:
     @contextmanager
     def calling(self) -> Iterator["Callers"]:
         """Call while the block runs."""
-        over, due = threading.Event(), Queue[float | None]()
+        over, due = threading.Event(), Queue[tuple[int, float] | None]()
         hands = [threading.Thread(target=self._answer, args=(due,), daemon=True) for _ in range(8)]
         pace = threading.Thread(target=self._pace, args=(over, due, hands), daemon=True)
         for thread in (*hands, pace):
@@ -182,32 +205,74 @@ class Callers:
             for thread in (pace, *hands):
                 thread.join(15)
 
-    def _pace(self, over: threading.Event, due: "Queue[float | None]", hands: list[Any]) -> None:
+    def _pace(
+        self, over: threading.Event, due: "Queue[tuple[int, float] | None]", hands: list[Any]
+    ) -> None:
         began, number = time.monotonic(), 0
         while not over.is_set() and time.monotonic() < began + AT_MOST:
             trips = self.trips and number % self.trips == 0
-            due.put(TRIP if trips else float(number % 100))
+            due.put((number % self.users, TRIP if trips else float(number % 100)))
             number += 1
             over.wait(max(0.0, began + number / self.rate - time.monotonic()))
         for _ in hands:
             due.put(None)
 
-    def _answer(self, due: "Queue[float | None]") -> None:
+    def _answer(self, due: "Queue[tuple[int, float] | None]") -> None:
         where = urlsplit(self.url)
         line = http.client.HTTPConnection(where.netloc, timeout=10)
-        while (x := due.get()) is not None:
+        while (asked := due.get()) is not None:
+            user, x = asked
             tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [x]}
-            body, at = json.dumps({"inputs": [tensor]}), time.monotonic()
+            headers = {"Content-Type": "application/json", "x-user-id": f"user-{user}"}
+            at = time.monotonic()
             try:
-                line.request("POST", where.path, body, {"Content-Type": "application/json"})
+                line.request("POST", where.path, json.dumps({"inputs": [tensor]}), headers)
                 answer = line.getresponse()
                 answer.read()
-                told = answer.headers.get("x-modelyard-revision", "")
-                self.answers.append(Answer(at, answer.status, told))
+                told = (
+                    answer.headers.get(f"x-{n}", "") for n in ("modelyard-revision", "request-id")
+                )
+                self.answers.append(Answer(at, answer.status, *told, user))
             except (OSError, http.client.HTTPException):
                 line.close()
-                self.answers.append(Answer(at, 0, ""))
+                self.answers.append(Answer(at, 0, "", "", user))
         line.close()
+
+
+@contextmanager
+def telling(
+    client: Client, endpoint: str, callers: Callers, share: Callable[[str], float]
+) -> Iterator[None]:
+    """Tell every second whether what was answered was `accepted`, as an application would.
+
+    Args:
+        client: Who tells.
+        endpoint: The endpoint's id.
+        callers: Whose answers.
+        share: Of a revision's answers that are accepted.
+    """
+    over, chance = threading.Event(), random.Random(7)
+
+    def tell() -> None:
+        told = 0
+        while not over.wait(1.0):
+            fresh = callers.answers[told : told + 1000]
+            told += len(fresh)
+            items = [
+                {"request_id": a.request, "revision": int(a.revision), "metric": "accepted",
+                 "value": int(chance.random() < share(a.revision))}
+                for a in fresh if a.status == 200
+            ]  # fmt: skip
+            if items:
+                client.post(f"/api/v1/endpoints/{endpoint}/feedback", {"items": items})
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join(20)
 
 
 @contextmanager

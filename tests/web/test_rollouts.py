@@ -8,7 +8,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.analysis.models import AnalysisRun
+from apps.rollouts import planning
 from apps.rollouts.models import Rollout
+from apps.rollouts.web.judged import baselines
 from tests import factories
 from tests.web import rolling
 from tests.web.rolling import Scene
@@ -183,6 +185,31 @@ def test_an_experiment_shows_what_is_believed_and_how_sure_one_may_be(operator: 
     assert 'class="interval"' in page
     assert "Everybody 50 % 4.7 % of 9,000 4.1 % of 9,000" in said
     assert "callers are told apart by cookie visitor" in said
+
+
+def test_an_experiment_that_is_over_still_shows_what_was_told(operator: Client) -> None:
+    made = rolling.experiment()
+    made.stands(
+        state="promoted", step=1, step_seen_at=None, decided_at=made.now, settled_at=made.now,
+        ended_at=made.now, waits_for="",
+    )  # fmt: skip
+    said = text(read(operator, made))
+    assert "Everybody 50 % 4.7 % of 9,000 4.1 % of 9,000" in said
+
+
+def test_a_shadow_is_compared_by_its_own_metric_of_answers_alone() -> None:
+    own = {"name": "answers", "source": "disagreement", "tolerance": {"absolute": 0.1},
+           "margin": {"absolute": 0.2}}  # fmt: skip
+    made = rolling.scene("plates", strategy={"kind": "shadow", "metrics": [own]})
+    plan = planning.analysis_plan(made.row)
+    assert [metric["name"] for metric in plan["metrics"]] == ["answers"]
+
+
+@pytest.mark.parametrize(("good", "bad"), [(90.0, 92.0), (92.0, 90.0), (126.0, 126.0), (20, 120)])
+def test_the_labels_of_a_curve_never_cover_each_other(good: float, bad: float) -> None:
+    labels = baselines(good, bad, 128.0)
+    assert abs(labels[0] - labels[1]) >= 15
+    assert max(labels) <= 128 + 8
 
 
 def test_the_way_back_says_how_long_it_took_the_last_time(operator: Client) -> None:

@@ -33,6 +33,7 @@ from controlplane.kernel.quantities import Tally
 WHOLE = 100  # percent
 STRENGTH = 200  # observations that a segment borrows from the others at most
 LIMIT = 0.01  # of the leader's value: what may still be lost by choosing it
+LEAST_SAID = 0.0001  # of the leader's value
 FINEST = 1e-9  # deviation of a mean whose observations were all alike, relative to the mean
 
 Weights = dict[int, int]
@@ -464,7 +465,9 @@ def _running(left: Remaining | None, bounds: Bounds) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{rounded(100 * share, 2)} %" if math.isfinite(share) else "an unknown part"
+    if not math.isfinite(share):
+        return "an unknown part"
+    return "less than 0.01 %" if share < LEAST_SAID else f"{rounded(100 * share, 2)} %"
 
 
 def _wrong(field: str, value: int, remedy: str) -> Invalid:

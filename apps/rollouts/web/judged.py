@@ -18,7 +18,9 @@ VERDICTS = {
     Answer.NOT_WORSE: "Not worse.",
     Answer.NOT_YET: "Not yet.",
 }
-MIDDLE, APART, ROOM = 40.0, 9, 24  # percent of the drawing; pixels; pixels
+MIDDLE = 40.0  # percent of the drawing
+APART, ROOM = 9, 24  # pixels beside a point; below it
+ABOVE, BELOW, LINE = 9, 17, 15  # pixels from a point to its label, and between two labels
 CAPPED = 10_000.0  # an e-value beyond it is told as "over"
 
 
@@ -74,16 +76,25 @@ class Judged:
         return -APART if self.curve.end_x > MIDDLE else APART
 
     @property
-    def good_dy(self) -> int:
-        """Return how far the label of "not worse" is moved, away from the other."""
-        below = self.curve.not_worse_y > self.curve.worse_y
-        return 17 if below and self.curve.not_worse_y < self.curve.high - ROOM else -9
+    def good_label_y(self) -> float:
+        """Return the baseline of the label of "not worse", clear of the other."""
+        return baselines(self.curve.not_worse_y, self.curve.worse_y, self.curve.high)[0]
 
     @property
-    def bad_dy(self) -> int:
-        """Return how far the label of "worse" is moved, away from the other."""
-        below = self.curve.not_worse_y <= self.curve.worse_y
-        return 17 if below and self.curve.worse_y < self.curve.high - ROOM else -9
+    def bad_label_y(self) -> float:
+        """Return the baseline of the label of "worse", clear of the other."""
+        return baselines(self.curve.not_worse_y, self.curve.worse_y, self.curve.high)[1]
+
+
+def baselines(first: float, second: float, axis: float) -> tuple[float, float]:
+    """Return where the labels of two points of one moment stand; all in pixels from the top.
+
+    The lower point's label is under it where there is room above the axis, the other's above both.
+    """
+    low = max(first, second)
+    under = low + BELOW if low < axis - ROOM else low - ABOVE
+    over = min(first, second, under - LINE + ABOVE) - ABOVE
+    return (under, over) if first > second else (over, under)
 
 
 @dataclass(frozen=True)

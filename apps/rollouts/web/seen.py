@@ -171,9 +171,12 @@ class Seen:
 
     @cached_property
     def traffic(self) -> monitoring.Traffic:
-        """Return what the endpoint's revisions did meanwhile."""
+        """Return what the endpoint's revisions did meanwhile, counted from its beginning."""
         minutes = int((self.until - self.since).total_seconds() // 60) + 1
-        return monitoring.traffic(self.actor, self.row.endpoint, minutes=minutes, now=self.until)
+        return monitoring.traffic(
+            self.actor, self.row.endpoint, minutes=minutes, now=self.until,
+            totals_since=self.row.created_at,
+        )  # fmt: skip
 
     def may(self, verb: str) -> bool:
         """Return whether the reader may do `verb` to this rollout."""

@@ -189,6 +189,8 @@ def _errors(canary: Point, stable: Point) -> str:
 
 
 def _latency(canary: Point, stable: Point) -> str:
+    if canary.requests and canary.p95_ms is None:  # the proxy does not time copies
+        return "Latency: copies are compared above"
     return f"Latency: {_against(canary.p95_ms, stable.p95_ms, 'slower', 'faster', floor=0.05)}"
 
 

@@ -11,6 +11,7 @@ from apps.endpoints.models import Revision
 from apps.monitoring import selectors as monitoring
 from apps.rollouts.domain import words
 from apps.rollouts.domain.strategy import StrategyKind, Trying
+from apps.rollouts.telling import Kind
 from apps.rollouts.web.seen import Seen
 from controlplane.kernel.errors import Invalid
 from controlplane.kernel.quantities import Tally
@@ -101,10 +102,10 @@ def _shares(seen: Seen, trying: Trying, *, with_chance: bool) -> list[Share]:
     kept = seen.row.allocation or {}
     whole = int(kept.get("weight", seen.strategy.weight))
     segments: Mapping[str, int] = kept.get("segments", {})
-    told = _told(seen, trying)
+    told, over = _told(seen, trying), seen.row.decided_at is not None
     named: list[tuple[str, str | None, int]] = [
         *((value, value, int(segments.get(value, whole))) for value in trying.values),
-        ("Everybody", None, seen.row.candidate.observed_weight or whole)
+        ("Everybody", None, whole if over else seen.row.candidate.observed_weight or whole)
         if not trying.values
         else ("All together", None, whole),
     ]
@@ -130,13 +131,15 @@ def _share(
 
 
 def _told(seen: Seen, trying: Trying) -> Told:
-    """Return what callers told since the trial began, by one query."""
-    begun = seen.row.step_seen_at
-    if begun is None:
+    """Return what callers told from the trial's beginning to its decision, by one query."""
+    began = seen.row.step_seen_at or next(
+        (event.at for event in seen.milestones if event.kind == Kind.SEEN), None
+    )
+    if began is None:
         return {}
     sides = [pk for pk in (seen.row.stable_id, seen.row.candidate_id) if pk is not None]
-    until = min(seen.until, monitoring.told_until(seen.now))
-    return monitoring.feedback_totals(sides, trying.metric.name, after=begun, until=until)
+    until = min(seen.row.decided_at or seen.now, monitoring.told_until(seen.now))
+    return monitoring.feedback_totals(sides, trying.metric.name, after=began, until=until)
 
 
 def _sum(told: Told, side: Revision | None, segment: str | None) -> Tally:
