@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from statistics import quantiles
 from typing import Any
@@ -110,7 +111,7 @@ class Bench:
 
             park = staticmethod(reconciler.park)
 
-        return Kind(kind.model, Timed)
+        return replace(kind, reconciler=Timed)
 
     def run(self, seconds: float) -> dict[str, Any]:
         """Run the loop as a worker does, and say what it did."""

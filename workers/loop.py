@@ -1,14 +1,15 @@
 """Claim due rows, run one pass over each, and say what to do when a pass fails.
 
 1. `claim_due` takes the rows that are due and that nobody holds.
-2. The kind's reconciler observes, decides and does one thing, and records what it saw.
-3. `Transient`: try again, later each time. `Permanent`: the reconciler parks the row with its
+2. Where many rows ask the same of the database, it is read once for all of them.
+3. The kind's reconciler observes, decides and does one thing, and records what it saw.
+4. `Transient`: try again, later each time. `Permanent`: the reconciler parks the row with its
    reason. Anything else is logged with its traceback and counts as transient five times,
    then parks. One row never stops another.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class Kind:
     Attributes:
         model: The rows.
         reconciler: Makes the reconciler; called once per process, on first use.
+        together: Reads at once, for all rows of a sweep, what each pass would read by itself, and
+            leaves it on the rows; a pass whose row has nothing reads for itself.
         lease: How long one pass may hold a row; longer than any pass takes.
         threads: How many passes run side by side, in a sweep of their own; 0 for kinds whose
             passes are short and run one after the other, with everybody else's.
@@ -56,6 +59,7 @@ class Kind:
 
     model: type[Reconcilable]
     reconciler: Callable[[], Reconciler]
+    together: Callable[[Sequence[Any], datetime], None] | None = None
     lease: timedelta = timedelta(seconds=45)
     threads: int = 0
 
@@ -63,6 +67,8 @@ class Kind:
 def sweep(kind: Kind, *, now: Callable[[], datetime], limit: int = 50) -> int:
     """Run a pass over every due row, and return how many there were."""
     claims = claim_due(kind.model, now=now(), lease=kind.lease, limit=limit)
+    if kind.together is not None and len(claims) > 1:
+        kind.together([claim.row for claim in claims], now())
     for claim in claims:
         run_pass(kind, claim, now=now())
     return len(claims)

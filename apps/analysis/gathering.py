@@ -33,6 +33,7 @@ NOT_COMPARED = Problem(
     "Nothing compares answers to mirrored requests here.",
     "Leave the metric out, or run where model servers keep their answers.",
 )
+NEAR = timedelta(minutes=3)  # who was not looked at for longer reads by itself
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -57,6 +58,39 @@ class Gathered:
     problem: Problem | None = None
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """What both sides of many runs did lately, read for all of them by two queries.
+
+    Attributes:
+        until: As `monitoring.measured_until` said before the windows were read.
+        rows: By revision's row id, by time.
+    """
+
+    until: datetime | None
+    rows: Mapping[int, Sequence[TrafficSlice]]
+
+    def of(self, run: AnalysisRun) -> list[TrafficSlice]:
+        """Return what both sides of one run did."""
+        return [row for side in _sides(run) for row in self.rows.get(side, ())]
+
+
+def read_together(runs: Sequence[AnalysisRun], now: datetime) -> None:
+    """Leave on every run that was looked at lately what its next look asks of the traffic."""
+    near = [run for run in runs if run.ended_at is None and run.consumed_until > now - NEAR]
+    if not near:
+        return
+    until = monitoring.measured_until(now)
+    sides = {side for run in near for side in _sides(run)}
+    since = min(_since(run, now) for run in near)
+    rows: dict[int, list[TrafficSlice]] = {}
+    for row in monitoring.traffic_windows(sides, after=since, until=now):
+        rows.setdefault(row.revision, []).append(row)
+    ahead = Ahead(until, rows)
+    for run in near:
+        run.ahead = ahead
+
+
 def gather(
     run: AnalysisRun, metrics: Sequence[Metric], comparator: Comparator | None, now: datetime
 ) -> Gathered:
@@ -65,7 +99,9 @@ def gather(
     What cannot be seen is a problem, and all the rest is there nevertheless: it may still prove
     the canary worse.
     """
-    until = max(monitoring.measured_until(now) or run.consumed_until, run.consumed_until)
+    ahead: Ahead | None = run.ahead
+    measured = ahead.until if ahead else monitoring.measured_until(now)
+    until = max(measured or run.consumed_until, run.consumed_until)
     seen = _traffic(run, now)
     found = {
         metric.name: _between(seen, run, count, since=run.consumed_until, until=until)
@@ -107,10 +143,18 @@ def slices_of(
 
 
 def _traffic(run: AnalysisRun, now: datetime) -> list[TrafficSlice]:
-    """Return what both sides did since the last look, and in the last minute, by one query."""
-    after = min(run.consumed_until, now - WINDOW - timedelta(seconds=10))
-    rows = monitoring.traffic_windows(_sides(run), after=after, until=now)
+    """Return what both sides did since the last look, and in the last minute."""
+    ahead: Ahead | None = run.ahead
+    rows = (
+        monitoring.traffic_windows(_sides(run), after=_since(run, now), until=now)
+        if ahead is None
+        else ahead.of(run)
+    )
     return [row for row in rows if row.starts_at >= run.started_at]
+
+
+def _since(run: AnalysisRun, now: datetime) -> datetime:
+    return min(run.consumed_until, now - WINDOW - timedelta(seconds=10))
 
 
 def _between(

@@ -1,6 +1,6 @@
 """Rows of analyses."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -52,6 +52,8 @@ class AnalysisRun(Row, Reconcilable):
     remedy = models.TextField(blank=True)
     wakes_kind = models.CharField(max_length=20, blank=True)  # whom to nudge when the answer
     wakes_id = models.BigIntegerField(null=True, blank=True)  # changes
+    # What a sweep has read for many runs at once (`gathering.Ahead`); no column.
+    ahead: Any = None
 
     class Meta:
         """Rules that hold whoever writes the row."""

@@ -143,16 +143,18 @@ def _judged(
 def _write(claim: Claim[AnalysisRun], sight: _Sight, now: datetime) -> None:
     run = claim.row
     columns = {**_stood(run, sight.gathered.problem, now), **sight.columns, "looked_at": now}
-    next_at = pace.next_look(now, age=now - max(run.started_at, run.step_at), number=run.pk)
+    age = now - max(run.started_at, run.step_at)
+    next_at = pace.next_look(now, age=age, number=run.pk)
     with transaction.atomic():
         if not _record(claim, columns, next_at=next_at, now=now):
             return
         seen = _with_news(sight.gathered.slices)
-        Look.objects.bulk_create(
-            _look_of(run, finding, now)
-            for finding in sight.found.findings
-            if finding.metric in seen
-        )
+        if pace.is_drawn(now, run.looked_at, age=age) or sight.found.answer != run.answer:
+            Look.objects.bulk_create(
+                _look_of(run, finding, now)
+                for finding in sight.found.findings
+                if finding.metric in seen
+            )
         if seen:
             announce_all([f"analysis/{run.public_id}", run.subject], hint="look")
 
@@ -163,7 +165,7 @@ def _record(
     """Write what differs, with its ledger entries, and wake whom it concerns."""
     run = claim.row
     different = {name: value for name, value in columns.items() if getattr(run, name) != value}
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         if not claim.record(next_at=next_at, attempts=0, **different):
             return False
         entries = _entries(run, different)

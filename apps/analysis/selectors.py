@@ -26,6 +26,16 @@ def of(subject: str) -> AnalysisRun | None:
     return rows.filter(subject=subject).first()
 
 
+def standing_of(subject: str, now: datetime) -> Standing | None:
+    """Return what the analysis of a subject says at `now`, if one has begun; reads no evidence."""
+    rows = AnalysisRun.objects.only(
+        "state", "answer", "sentence", "remaining_seconds", "limit_hit", "problem", "remedy",
+        "looked_at", "started_at",
+    )  # fmt: skip
+    found = rows.filter(subject=subject).first()
+    return standing(found, now) if found else None
+
+
 def standing(run: AnalysisRun, now: datetime) -> Standing:
     """Return what an analysis says at `now`, for whoever decides by it."""
     facts = ending.Facts(

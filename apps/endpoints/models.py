@@ -1,6 +1,6 @@
 """Rows of endpoints."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -40,6 +40,8 @@ class Endpoint(Row, Reconcilable):
     # The row of another kind whose pass should come soon when something changes here, as
     # ["rollout", 12]: who asked for the trial.
     wakes = models.JSONField(null=True, blank=True)
+    # Its open revisions, where a sweep has read them for many endpoints at once; no column.
+    ahead: Any = None
 
     class Meta:
         """Rules that hold whoever writes the row."""

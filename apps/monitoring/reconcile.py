@@ -26,7 +26,7 @@ from apps.monitoring.models import (
     TrafficWindow,
 )
 from apps.monitoring.ports import Reading, TrafficMeter
-from controlplane.db.live import announce
+from controlplane.db.live import announce_all
 
 KEPT = timedelta(hours=24)
 FEEDBACK_KEPT = timedelta(days=30)
@@ -104,8 +104,7 @@ def _take(reading: Reading, now: datetime) -> int:
             news.append(_News(revision, key[0], span, came))
     _remember(counters)
     _add(news)
-    for endpoint in {n.endpoint for n in news}:
-        announce(f"endpoint/{endpoint}", hint="traffic")
+    announce_all({f"endpoint/{n.endpoint}" for n in news}, hint="traffic")
     return len(news)
 
 

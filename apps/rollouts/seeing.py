@@ -92,8 +92,7 @@ def _seen(row: Rollout, plan: Planned, capacity: Capacity, now: datetime) -> d.S
 def _judged(row: Rollout, now: datetime) -> Standing | None:
     if not planning.is_judged(row) or row.state == RolloutState.PENDING:
         return None
-    run = analyses.of(planning.subject(row))
-    return analyses.standing(run, now) if run is not None else None
+    return analyses.standing_of(planning.subject(row), now)
 
 
 def _broken(judged: Standing | None) -> str:

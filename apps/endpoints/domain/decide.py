@@ -38,7 +38,7 @@ TRY_AGAIN = 30.0  # seconds after a live server gave up before it is started aga
 PATIENCE = 2.0  # times a runtime's own limit, for all replicas to be ready
 
 MOVING = timedelta(seconds=0.3)  # until the next look while something is on its way
-STEADY = timedelta(seconds=30)  # and otherwise; the watch sees most changes long before
+STEADY = timedelta(seconds=60)  # and otherwise; the watch sees most changes long before
 WAITING = timedelta(seconds=3)  # for memory
 UNREADY = timedelta(seconds=1)  # for a live server that is coming back
 
@@ -411,21 +411,31 @@ def _failure(
                 f"The model servers of revision {candidate.number} ended, and said nothing.",
                 "Look into the server's log.",
             )
+    if servers is None or _all_ready(servers, candidate.spec):
+        return None
     limit = timedelta(seconds=candidate.seconds_to_start * PATIENCE)
-    begun = candidate.state_since
-    if candidate.state == S.SHIFTING and servers is not None:
-        # It was ready once: what counts is how long its servers have been coming back.
-        unready = [r.since for r in servers.replicas if r.state is not ReplicaState.READY]
-        begun = datetime.fromtimestamp(min(unready), UTC) if any(unready) else facts.at
-    late = facts.at - begun > limit
-    if late and not (servers and _all_ready(servers, candidate.spec)):
-        return (servers and servers.problem) or Problem(
+    if facts.at - _waited_since(facts, candidate, servers) > limit:
+        return servers.problem or Problem(
             "server.slow",
             f"The model servers of revision {candidate.number} were not ready within "
             f"{limit.total_seconds():.0f} s.",
             "Look into the server's log; a large model may need a machine with more memory.",
         )
     return None
+
+
+def _waited_since(facts: EndpointFacts, candidate: RevisionFacts, servers: Servers) -> datetime:
+    """Return since when a candidate's servers are waited for.
+
+    It is their own time that counts: with a thousand rollouts beginning at once, a revision may be
+    "starting" for a while before anybody comes to start its servers. One that was ready once has
+    as long again to come back.
+    """
+    unready = [r.since for r in servers.replicas if r.state is not ReplicaState.READY]
+    known = datetime.fromtimestamp(min(unready), UTC) if any(unready) else None
+    if candidate.state == S.SHIFTING:
+        return known or facts.at
+    return max(candidate.state_since, known or candidate.state_since)
 
 
 def _all_ready(servers: Servers, spec: ServerSpec) -> bool:

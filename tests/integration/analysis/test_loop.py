@@ -592,7 +592,7 @@ def dies(house: House, moment: str, monkeypatch: pytest.MonkeyPatch) -> int:
             case "before":
                 patch.setattr(reconcile, "_write", death)
             case "within":
-                patch.setattr(reconcile, "_look_of", death)
+                patch.setattr(reconcile, "announce_all", death)
             case _:
                 patch.setattr(AnalysisReconciler, "__call__", and_dies)
         try:

@@ -254,6 +254,15 @@ def test_a_server_that_is_not_ready_in_time_fails_the_revision() -> None:
     assert action.problem.code == "server.slow"
 
 
+def test_a_revision_that_nobody_came_to_start_is_started_and_not_failed() -> None:
+    starting = revision(1, S.STARTING, state_since=LONG_AGO)
+    late = as_wanted(facts(revisions=(starting,)))
+    assert isinstance(d.decide(late), d.StartServers)
+    young = replace(servers(R.STARTING).replicas[0], since=JUST_NOW.timestamp())
+    begun = replace(late, servers={"r1": Servers(generation=5, replicas=(young,))})
+    assert isinstance(d.decide(begun), d.Wait)
+
+
 def test_the_revision_before_stays_warm_for_a_while_and_is_then_stopped() -> None:
     def drained(ago: timedelta) -> d.EndpointFacts:
         old = revision(
