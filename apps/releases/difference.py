@@ -16,7 +16,8 @@ from apps.registry import selectors as registry
 from apps.registry.domain.compare import Side
 from apps.registry.domain.mirrored import requirements
 from apps.registry.models import ModelVersion
-from apps.releases.domain.difference import Difference, Price, Proof, Subject, Traffic, compare
+from apps.releases.domain.difference.comparison import compare
+from apps.releases.domain.difference.values import Difference, Price, Proof, Subject, Traffic
 from apps.releases.domain.judging import Measured
 from apps.releases.models import Release
 from apps.rollouts import selectors as rollouts

@@ -23,7 +23,7 @@ from apps.audit import bundles
 from apps.audit.models import AuditEvent
 from apps.gates.selectors import GateView
 from apps.releases import selectors
-from apps.releases.domain.difference import Difference
+from apps.releases.domain.difference.values import Difference
 from apps.releases.models import Release
 from apps.releases.web import views
 from apps.releases.web.checks import Card, Checks

@@ -17,7 +17,7 @@ from apps.endpoints.models import Revision
 from apps.gates.domain.policy import PolicyDocument
 from apps.gates.selectors import GateView
 from apps.releases import difference, selectors
-from apps.releases.domain.difference import Difference
+from apps.releases.domain.difference.values import Difference
 from apps.releases.domain.states import RELEASE, WAITING, ReleaseState
 from apps.releases.models import Comment, Release
 from apps.releases.standing import Standing

@@ -12,7 +12,7 @@ from apps.approvals.domain import digestset
 from apps.approvals.domain.digestset import Change
 from apps.environments import selectors as environments
 from apps.releases import selectors
-from apps.releases.domain import difference
+from apps.releases.domain.difference.values import Row
 from apps.releases.domain.states import ReleaseState
 from apps.releases.models import Release
 from apps.releases.web import talk
@@ -189,7 +189,7 @@ class Compared:
 
     title: str
     note: str
-    rows: list[difference.Row]
+    rows: list[Row]
     same: list[str]
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from apps.registry.domain.compare import Side
 from apps.registry.domain.inspected import Tensor
-from apps.releases.domain import difference, judging, requirements
-from apps.releases.domain.difference import Price, Proof, Row, Subject, Traffic
+from apps.releases.domain import judging, requirements
+from apps.releases.domain.difference.comparison import FIRST, compare
+from apps.releases.domain.difference.values import NOTHING, Price, Proof, Row, Subject, Traffic
 from apps.releases.domain.judging import Direction, Measured, Tone
 from controlplane.kernel.digests import FileEntry
 
@@ -50,20 +51,20 @@ LIVE = subject(revision=17)
 
 def row(name: str, *, live: Subject | None = LIVE, **more: object) -> Row:
     proposed = more.pop("proposed", subject())
-    told = difference.compare(live, proposed, **more)  # type: ignore[arg-type]
+    told = compare(live, proposed, **more)  # type: ignore[arg-type]
     return next(r for r in told.rows() if r.name == name)
 
 
 def test_nothing_live_is_said_and_nothing_is_better_or_worse() -> None:
-    told = difference.compare(None, subject(), tolerance=1e-3)
+    told = compare(None, subject(), tolerance=1e-3)
     assert told.first
-    assert told.sentence == difference.FIRST
+    assert told.sentence == FIRST
     assert {r.tone for r in told.rows()} <= {Tone.SAME, Tone.UNKNOWN}
-    assert {r.live for r in told.rows()} == {difference.NOTHING}
+    assert {r.live for r in told.rows()} == {NOTHING}
 
 
 def test_two_equal_sides_differ_in_nothing() -> None:
-    told = difference.compare(LIVE, subject(), tolerance=1e-3)
+    told = compare(LIVE, subject(), tolerance=1e-3)
     assert {r.tone for r in told.rows()} == {Tone.SAME}
     assert told.sentence == "Nothing that was measured is clearly better or worse."
     assert told.callers == "Callers need no change."
@@ -175,12 +176,12 @@ def test_more_requests_than_the_proof_can_carry_is_worse() -> None:
 
 
 def test_costs_are_left_out_without_a_price_and_say_what_they_assume_with_one() -> None:
-    names = [r.name for r in difference.compare(LIVE, subject()).rows()]
+    names = [r.name for r in compare(LIVE, subject()).rows()]
     assert not any("Cost" in n for n in names)
     price = Price(0.36, "EUR")
     told = row("Cost of 1,000 predictions, fully used", price=price)
     assert told.numbers == pytest.approx((0.0001, 0.0001))
-    then = difference.compare(LIVE, subject(replicas=4), price=price)
+    then = compare(LIVE, subject(replicas=4), price=price)
     note = next(p.note for p in then.parts if p.key == "service")
     assert "A replica costs 0.36\u202fEUR an hour here." in note
     month = row("Cost of the replicas a month", proposed=subject(replicas=4), price=price)
@@ -189,7 +190,7 @@ def test_costs_are_left_out_without_a_price_and_say_what_they_assume_with_one() 
 
 def test_an_input_of_another_type_makes_callers_change() -> None:
     wider: Tensor = {"name": "X", "datatype": "FP64", "shape": [-1, 30]}
-    told = difference.compare(LIVE, subject(side=side(42, inputs=[wider])))
+    told = compare(LIVE, subject(side=side(42, inputs=[wider])))
     assert told.breaks is True
     assert told.callers == "Callers must change: Input X is FP64 instead of FP32."
     signature = next(r for r in told.rows() if r.name == "Signature")
@@ -202,12 +203,12 @@ def test_an_input_of_another_type_makes_callers_change() -> None:
 
 def test_one_output_more_asks_nothing_of_callers() -> None:
     more: Tensor = {"name": "p", "datatype": "FP32", "shape": [-1, 2]}
-    told = difference.compare(LIVE, subject(side=side(42, outputs=[LABEL, more])))
+    told = compare(LIVE, subject(side=side(42, outputs=[LABEL, more])))
     assert told.callers == "One output more. Callers need no change."
 
 
 def test_a_signature_that_one_side_keeps_to_itself_is_unknown() -> None:
-    told = difference.compare(LIVE, subject(side=side(42, inputs=[], outputs=[])))
+    told = compare(LIVE, subject(side=side(42, inputs=[], outputs=[])))
     assert told.breaks is None
     assert row("Signature", proposed=subject(side=side(42, inputs=[]))).tone is Tone.UNKNOWN
 
@@ -246,5 +247,5 @@ def test_the_sentence_names_what_is_better_and_what_is_worse() -> None:
         metrics={"auc": Measured(0.95, 0.94, 0.96)},
         proof=replace(LIVE.proof, p95_ms=2.0, memory_mb=800.0),
     )
-    told = difference.compare(LIVE, then)
+    told = compare(LIVE, then)
     assert told.sentence == "Better: auc, latency p95. Worse: memory."
