@@ -321,6 +321,7 @@ def _collected(
                 LADDER if one.fate is Fate.GOOD else WITHOUT_END,
                 rollout,
                 watch.rows[one.number]["state"],
+                client.get(f"/api/v1/rollouts/{rollout}")["reason"],
                 client.get(f"/api/v1/releases/{one.number}")["state"],
                 superseded=any(b.row["state"] == "promoted" for b in later),
                 last=not later,

@@ -112,6 +112,7 @@ class Played:
         rungs: Weight and hold (seconds) of each step.
         rollout: Its public id.
         state: Its state.
+        reason: Why it is in that state.
         release: The state of its release.
         superseded: Whether a later release of its endpoint is live.
         last: Whether it was the last of its endpoint.
@@ -130,6 +131,7 @@ class Played:
     rungs: Sequence[tuple[int, float]]
     rollout: str
     state: str
+    reason: str
     release: str
     superseded: bool
     last: bool

@@ -53,7 +53,7 @@ def of_traffic(asked: Iterable[Asked], played: Sequence[Played], kills: Sequence
 def _end(played: Played) -> list[str]:
     found = []
     if played.state != ENDS[played.fate]:
-        found.append(f"it is {played.state}, and should be {ENDS[played.fate]}")
+        found.append(f"it is {played.state}, and should be {ENDS[played.fate]}: {played.reason}")
     if played.release not in _releases(played):
         found.append(f"its release is {played.release}, and the rollout {played.state}")
     if played.last:

@@ -35,7 +35,7 @@ SAMPLES = (
     sample(5.1, 1, 50), sample(7.4, 1, 50), sample(8, 2, 100, "promoting"),
 )  # fmt: skip
 WELL = Played(
-    PLACE, Fate.GOOD, 1, 2, RUNGS, "r1", "promoted", "live",
+    PLACE, Fate.GOOD, 1, 2, RUNGS, "r1", "promoted", "", "live",
     superseded=False, last=True, events=STORY,
     verbs=("begin", "start", "advance", "promote", "settle"), samples=SAMPLES,
     ended_at=at(9), until=at(100), serves=(2,) * 10,
