@@ -121,7 +121,8 @@ def abort(row: Rollout, reason: str, *, actor: Actor, now: datetime) -> Columns:
     columns = _moved(row, RolloutMove.ABORT, actor=actor, now=now, reason=reason)
     trials.withdraw(row.candidate, now=now)
     where = f"v{row.stable.version.number}" if row.stable else "nobody"
-    _say(row, Kind.ABORTED, f"All requests go back to {where}.", actor=actor, now=now,
+    going = "go back to" if planning.had_requests(row) else "stay with"
+    _say(row, Kind.ABORTED, f"All requests {going} {where}.", actor=actor, now=now,
          reason=reason)  # fmt: skip
     telling.aborted(row, reason)
     more = {"reason": reason, "decided_at": now, "waits_for": ""}
@@ -134,15 +135,19 @@ def restore(row: Rollout, *, actor: Actor, now: datetime) -> Columns:
     seconds = (seen - (row.decided_at or seen)).total_seconds()
     columns = _moved(row, RolloutMove.RESTORE, actor=actor, now=now, seconds=round(seconds, 3))
     _end_analysis(row, actor=actor, now=now)
-    after = f"{seconds:.1f} s after the decision"
-    sentence = (
-        f"v{row.stable.version.number} answers everything again, {after}."
-        if row.stable
-        else "Nothing answers, as before."
-    )
+    sentence = _restored(row, seconds)
     _say(row, Kind.RESTORED, sentence, actor=actor, now=now, seconds=round(seconds, 3))
     proving.record(row, seconds=seconds, at=seen, actor=actor)
     return columns | {"settled_at": seen}
+
+
+def _restored(row: Rollout, seconds: float) -> str:
+    if row.stable is None:
+        return "Nothing answers, as before."
+    who = f"v{row.stable.version.number}"
+    if not planning.had_requests(row):
+        return f"{who} answers everything, as before."
+    return f"{who} answers everything again, {seconds:.1f} s after the decision."
 
 
 def inject_fault(row: Rollout, *, actor: Actor, now: datetime) -> Columns:

@@ -113,6 +113,15 @@ def analysis_plan(row: Rollout) -> dict[str, Any]:
     }
 
 
+def had_requests(row: Rollout) -> bool:
+    """Return whether the candidate was given some of the callers' requests, as far as was seen."""
+    steps = of(row).steps
+    if row.step >= len(steps) or row.candidate.observed_weight:
+        return True  # it was to answer everything, or answers some now
+    seen = steps[: row.step + 1] if row.step_seen_at is not None else steps[: row.step]
+    return any(step.weight for step in seen)
+
+
 def minutes(length: timedelta) -> str:
     """Return a length of time as somebody would say it: "45 s", "10 min", "2 h"."""
     seconds = int(length.total_seconds())

@@ -15,7 +15,6 @@ from apps.notifications import selectors as notifications
 from apps.notifications.selectors import Arrival
 from apps.rollouts import drilling, planning, telling
 from apps.rollouts.domain import rehearsing
-from apps.rollouts.domain.steps import Step
 from apps.rollouts.models import Rollout
 from controlplane.kernel.actor import Actor
 
@@ -34,7 +33,7 @@ def record(row: Rollout, *, seconds: float, at: datetime, actor: Actor) -> None:
     """
     if row.endpoint.environment.protected or row.stable is None:
         return
-    if _had_requests(row):
+    if planning.had_requests(row):
         _way_back(row, seconds, at, actor)
     began = drilling.fault_began(row)
     if row.rehearsal and began is not None:
@@ -102,15 +101,6 @@ def _counted(row: Rollout, began: datetime, at: datetime) -> int:
     rows = monitoring.traffic_windows([row.candidate_id], after=began - LONGEST, until=at)
     since = [w for w in rows if w.starts_at + timedelta(seconds=w.seconds) > began]
     return sum(window.errors_5xx for window in since)
-
-
-def _had_requests(row: Rollout) -> bool:
-    """Return whether the candidate was seen to answer some of the callers' requests."""
-    steps = planning.of(row).steps
-    seen: tuple[Step, ...] = steps[: row.step]
-    if row.step_seen_at is not None:
-        seen = steps[: row.step + 1]
-    return any(step.weight for step in seen)
 
 
 def _evidence(

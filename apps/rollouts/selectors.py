@@ -10,6 +10,7 @@ from apps.endpoints.domain.states import RevisionState
 from apps.endpoints.models import Revision
 from apps.environments.models import Environment
 from apps.registry import selectors as registry
+from apps.rollouts import planning
 from apps.rollouts.domain import document
 from apps.rollouts.domain.states import ROLLOUT, RolloutMove, RolloutState
 from apps.rollouts.domain.strategy import Strategy
@@ -17,6 +18,7 @@ from apps.rollouts.models import Rollout, RolloutEvent, StrategyTemplate
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import Invalid, Missing
 
+LATELY = 10  # ways back that are looked through for one that took requests
 ENDED = sorted(str(state) for state in ROLLOUT.terminal())
 WHOLE = (
     "endpoint__environment",
@@ -201,11 +203,12 @@ def count_events(row: Rollout) -> int:
 
 
 def last_way_back(row: Rollout) -> Rollout | None:
-    """Return the newest other rollout of the endpoint that was seen to have gone back."""
+    """Return the newest other rollout of the endpoint that took requests back from somebody."""
     rows = Rollout.objects.filter(
         endpoint=row.endpoint_id, state=RolloutState.ROLLED_BACK, settled_at__isnull=False
     ).exclude(decided_at=None)
-    return rows.exclude(pk=row.pk).exclude(stable=None).order_by("-id").first()
+    lately = rows.exclude(pk=row.pk).exclude(stable=None).order_by("-id")[:LATELY]
+    return next((other for other in lately if planning.had_requests(other)), None)
 
 
 def in_order(

@@ -35,6 +35,9 @@ HOLD = 2.0
 LONG = 600.0  # a hold that nothing lives through
 LADDER = ((10, HOLD), (50, HOLD))
 WITHOUT_END = ((10, HOLD), (50, LONG))
+# Of a candidate that is killed again and again the judge may well say that it fails more.
+PATIENT = {"name": "errors", "source": "errors", "tolerance": {"absolute": 0.9},
+           "margin": {"absolute": 0.95}}  # fmt: skip
 RATE = 4.0  # requests a second at each endpoint
 TOGETHER = 0.5  # seconds within which the first rollouts begin
 ENDED = ("live", "rolled_back", "superseded", "declined", "withdrawn", "expired")
@@ -293,7 +296,10 @@ def strategy(fate: Fate) -> dict[str, Any]:
         "restarts": 1 if fate is Fate.CRASHES else 100,
     }
     steps = [{"weight": weight, "hold_seconds": hold, "judge": False} for weight, hold in rungs]
-    return {"kind": "canary", "steps": steps, "limits": limits, "keep_warm_seconds": 3}
+    return {
+        "kind": "canary", "steps": steps, "limits": limits, "keep_warm_seconds": 3,
+        "metrics": [PATIENT],
+    }  # fmt: skip
 
 
 def _serves(place: Place) -> list[int]:

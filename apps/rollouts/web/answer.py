@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from apps.analysis.domain.values import Answer as Judged
 from apps.analysis.domain.words import about
+from apps.rollouts import planning
 from apps.rollouts.domain import words
 from apps.rollouts.domain.decide import PauseKind
 from apps.rollouts.domain.states import ROLLOUT, RolloutState
@@ -172,7 +173,7 @@ def so(seen: Seen) -> str:
         case RolloutState.PROMOTED:
             return f"v{number} answers every request."
         case RolloutState.ROLLED_BACK:
-            again = f"v{before} answers every request again."
+            again = f"v{before} answers every request{_as_before(seen)}."
             return again if before else "Nothing answers, as before."
 
 
@@ -309,9 +310,15 @@ def _took_over(seen: Seen) -> str:
     return f"{said} {before} stayed warm for {words.length(warm)}."
 
 
+def _as_before(seen: Seen) -> str:
+    return " again" if planning.had_requests(seen.row) else ", as before"
+
+
 def _took_back(seen: Seen) -> str:
     row = seen.row
     if row.settled_at is None or row.decided_at is None:
         return ""
+    if not planning.had_requests(row):
+        return f"No caller had got an answer of v{row.candidate.version.number}."
     took = (row.settled_at - row.decided_at).total_seconds()
     return f"Going back took {spoken(max(took, 0.0))}, from the decision to the last request."

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from apps.endpoints.domain.states import RevisionState
 from apps.endpoints.models import Revision
-from apps.rollouts import selectors
+from apps.rollouts import planning, selectors
 from apps.rollouts.domain.states import RolloutState
 from apps.rollouts.domain.strategy import StrategyKind
 from apps.rollouts.models import RolloutEvent
@@ -136,7 +136,7 @@ def _replicas(revision: Revision) -> str:
 
 def _times(seen: Seen) -> list[tuple[str, str]]:
     row = seen.row
-    if row.settled_at is None or row.decided_at is None:
+    if row.settled_at is None or row.decided_at is None or not planning.had_requests(row):
         return []
     return [("Took", spoken(max(0.0, (row.settled_at - row.decided_at).total_seconds())))]
 

@@ -12,7 +12,7 @@ from apps.endpoints.domain.values import Problem, ReplicaState
 from apps.endpoints.models import Revision
 from apps.notifications.models import Notification
 from apps.rollouts import selectors, services
-from apps.rollouts.models import Rollout
+from apps.rollouts.models import Rollout, RolloutEvent
 from controlplane.kernel.actor import Role
 from controlplane.kernel.errors import Conflict, Denied, Invalid
 from tests import factories
@@ -155,6 +155,12 @@ def test_a_shadow_serves_nobody(house: House) -> None:
     route = house.router.routes[endpoint.public_id]
     assert (route.mirror, route.weight_of(2)) == (100, 0)
     assert fresh(row).state in ("progressing", "paused")
+    services.abort(actor=house.admin, rollout=row.public_id, reason="Enough seen.")
+    house.run(ended(row))
+    told = list(RolloutEvent.objects.filter(rollout=row).order_by("id"))[-2:]
+    assert [event.sentence for event in told] == [
+        "All requests stay with v1.", "v1 answers everything, as before.",
+    ]  # fmt: skip
 
 
 def test_a_segment_keeps_its_caller_on_one_side(house: House) -> None:
