@@ -27,6 +27,7 @@ from apps.monitoring.models import (
 )
 from apps.monitoring.ports import Reading, TrafficMeter
 from controlplane.db.live import announce_all
+from controlplane.db.upsert import upsert
 
 KEPT = timedelta(hours=24)
 FEEDBACK_KEPT = timedelta(days=30)
@@ -122,22 +123,16 @@ def _last_read() -> datetime | None:
     return LastReading.objects.filter(pk=1).values_list("read_at", flat=True).first()
 
 
-def _counter(revision: int, counts: Counts, reading: Reading) -> TrafficCounter:
-    return TrafficCounter(
-        revision_id=revision,
-        started_at=reading.started_at,
-        requests=counts.requests,
-        errors_4xx=counts.errors_4xx,
-        errors_5xx=counts.errors_5xx,
-        latency=list(counts.latency or histogram.empty()),
-    )
+def _counter(revision: int, counts: Counts, reading: Reading) -> tuple[Any, ...]:
+    return (
+        revision, reading.started_at, counts.requests, counts.errors_4xx, counts.errors_5xx,
+        list(counts.latency or histogram.empty()),
+    )  # fmt: skip
 
 
-def _remember(counters: list[TrafficCounter]) -> None:
-    columns = ["started_at", "requests", "errors_4xx", "errors_5xx", "latency"]
-    TrafficCounter.objects.bulk_create(
-        counters, update_conflicts=True, unique_fields=["revision"], update_fields=columns
-    )
+def _remember(counters: list[tuple[Any, ...]]) -> None:
+    columns = ("revision_id", "started_at", "requests", "errors_4xx", "errors_5xx", "latency")
+    upsert(TrafficCounter, columns, counters, unique=["revision_id"])
 
 
 def _add(news: Iterable[_News]) -> None:
@@ -145,13 +140,9 @@ def _add(news: Iterable[_News]) -> None:
     listed = list(news)
     there = _windows(listed)
     rows = [_grown(n, there.get((n.revision, n.span.starts_at))) for n in listed]
-    columns = ["seconds", "requests", "errors_4xx", "errors_5xx", "latency"]
-    TrafficWindow.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["revision", "starts_at"],
-        update_fields=columns,
-    )
+    columns = ("revision_id", "starts_at", "seconds", "requests", "errors_4xx", "errors_5xx",
+               "latency")  # fmt: skip
+    upsert(TrafficWindow, columns, rows, unique=["revision_id", "starts_at"])
 
 
 def _windows(news: list[_News]) -> Mapping[tuple[int, datetime], TrafficWindow]:
@@ -161,14 +152,14 @@ def _windows(news: list[_News]) -> Mapping[tuple[int, datetime], TrafficWindow]:
     return {(row.revision_id, row.starts_at): row for row in rows}
 
 
-def _grown(news: _News, row: TrafficWindow | None) -> TrafficWindow:
+def _grown(news: _News, row: TrafficWindow | None) -> tuple[Any, ...]:
     counts = news.counts
-    return TrafficWindow(
-        revision_id=news.revision,
-        starts_at=news.span.starts_at,
-        seconds=max(news.span.seconds, row.seconds if row else 0),
-        requests=counts.requests + (row.requests if row else 0),
-        errors_4xx=counts.errors_4xx + (row.errors_4xx if row else 0),
-        errors_5xx=counts.errors_5xx + (row.errors_5xx if row else 0),
-        latency=histogram.merge([counts.latency, row.latency if row else []]),
+    return (
+        news.revision,
+        news.span.starts_at,
+        max(news.span.seconds, row.seconds if row else 0),
+        counts.requests + (row.requests if row else 0),
+        counts.errors_4xx + (row.errors_4xx if row else 0),
+        counts.errors_5xx + (row.errors_5xx if row else 0),
+        histogram.merge([counts.latency, row.latency if row else []]),
     )
