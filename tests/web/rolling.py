@@ -375,10 +375,11 @@ def _finding(metric: Metric) -> Finding:
             sentence="No data: nothing was counted on the canary yet. Until then this metric "
             "neither promotes nor aborts.", **usual,
         )  # fmt: skip
+    does = "refuses requests" if metric.source == "refused" else "is slower"
     return Finding(
         metric.name, Answer.NOT_YET, worse=0.52, not_worse=7.4, stable=0.014, canary=0.021,
         stable_total=73_100, canary_total=13_260, allowed=0.024, remaining_seconds=540,
-        sentence="The canary is slower a little more often than stable, by about 0.7 points. You "
+        sentence=f"The canary {does} a little more often than stable, by about 0.7 points. You "
         "allow 1.0 points, and the judge cannot yet rule out that it is more.", **usual,
     )  # fmt: skip
 
