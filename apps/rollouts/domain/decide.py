@@ -22,8 +22,7 @@ from apps.rollouts.domain.steps import Allocation, Step, Until
 from apps.rollouts.domain.strategy import OnDeadline
 
 SOON = timedelta(seconds=1)  # until the next look while something is on its way
-TOLD = timedelta(seconds=30)  # while callers tell what an experiment or a bandit learns from
-LATER = timedelta(seconds=60)  # while a step holds; the judge and the endpoint wake us before
+LATER = timedelta(seconds=30)  # while a step holds; the judge and the endpoint wake us before
 FOR_ROOM = timedelta(seconds=5)
 FOR_A_PERSON = timedelta(seconds=30)
 
@@ -341,7 +340,7 @@ def _learn(position: Position, steps: tuple[Step, ...], seen: Seen) -> Action:
         case Outcome.RUNNING if seen.allocation is not None:
             return Reallocate(seen.allocation)
         case Outcome.RUNNING:
-            return Wait(seen.at + TOLD, seen.outcome_why)
+            return Wait(seen.at + LATER, seen.outcome_why)
         case _:
             assert_never(seen.outcome)
 
