@@ -121,8 +121,8 @@ def test_a_bandit_by_the_command_line_gives_the_better_arm_more(
     endpoint = canaries.endpoint(client, NAME)
     before = str(endpoint["serves"]["revision"])
     with (
-        Callers(url, rate=20).calling() as callers,
-        canaries.telling(client, endpoint["id"], callers, lambda r: 0.4 if r == before else 0.45),
+        Callers(url, rate=6).calling() as callers,
+        canaries.telling(client, endpoint["id"], callers, lambda r: 0.3 if r == before else 0.45),
     ):
         proposed = modelyard(
             stack, client, "propose", NAME, str(twin(client)), "--to", canaries.WHERE,
@@ -130,15 +130,13 @@ def test_a_bandit_by_the_command_line_gives_the_better_arm_more(
         )  # fmt: skip
         assert proposed.returncode == 0, proposed.stderr
         row = canaries.rollout_of(client, NAME, json.loads(proposed.stdout)["number"])
-        canaries.until(client, row, lambda r: r["weight"] > 60)
-        told = canaries.story(client, row)
-        done = modelyard(
-            stack, client, "rollout", "promote", row["id"], "--reason", "It earns more."
-        )
-        assert done.returncode == 0, done.stderr
-        found = canaries.until(client, row, lambda r: r["ended_at"])
-    assert "reallocated" in {event["kind"] for event in told}
+        found = canaries.until(client, row, lambda r: r["weight"] > 60 or r["ended_at"])
+        if not found["ended_at"]:  # by chance it may be so clear that it was chosen at once
+            modelyard(stack, client, "rollout", "promote", row["id"], "--reason", "It earns more.")
+            found = canaries.until(client, row, lambda r: r["ended_at"])
     assert found["state"] == "promoted", found
+    story = canaries.story(client, row)
+    assert [e for e in story if e["kind"] == "reallocated" or "is chosen" in e["reason"]]
     assert callers.failed() == []
 
 

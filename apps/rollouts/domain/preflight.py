@@ -89,7 +89,8 @@ def fit(
     )
     if recreate and not instead:
         outage = start if stable else None
-        return Fit(Fitting.FITS, _by_recreate(start) if stable else _fits(candidate), "", outage)
+        said = f"It fits: {_by_recreate(start)}" if stable else _fits(candidate)
+        return Fit(Fitting.FITS, said, "", outage)
     if not beside:
         return Fit(Fitting.FITS, _fits(candidate))
     if not instead:

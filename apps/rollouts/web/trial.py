@@ -138,7 +138,7 @@ def _told(seen: Seen, trying: Trying) -> Told:
     if began is None:
         return {}
     sides = [pk for pk in (seen.row.stable_id, seen.row.candidate_id) if pk is not None]
-    until = min(seen.row.decided_at or seen.now, monitoring.told_until(seen.now))
+    until = monitoring.told_until(seen.row.decided_at or seen.now)
     return monitoring.feedback_totals(sides, trying.metric.name, after=began, until=until)
 
 
