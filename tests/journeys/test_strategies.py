@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from playwright.sync_api import Page, expect
 from controlplane.cli.client import Client
 from controlplane.cli.stack import Stack
 from tests.journeys import canaries
-from tests.journeys.canaries import ERRORS, Callers
+from tests.journeys.canaries import ERRORS, Callers, Json
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 NAME = "every-strategy"
@@ -45,7 +46,7 @@ def test_a_shadow_that_answers_otherwise_serves_nobody_and_goes_back(
     strategy = {"kind": "shadow", "hold_seconds": 3, "metrics": [DIFFERENT]}
     with Callers(url).calling() as callers:
         row = canaries.begin(client, NAME, OTHER, strategy)
-        found = canaries.until(client, row, lambda r: r["ended_at"])
+        found = until(client, row, lambda r: r["ended_at"])
     assert found["state"] == "rolled_back"
     assert "otherwise than stable" in found["reason"]
     metrics = client.get(canaries.path(row))["strategy"]["metrics"]
@@ -60,7 +61,7 @@ def test_a_shadow_that_answers_alike_asks_a_person_who_says_yes_on_the_page(
     strategy = {"kind": "shadow", "hold_seconds": 3, "metrics": [DIFFERENT]}
     with Callers(url).calling() as callers:
         row = canaries.begin(client, NAME, twin(client), strategy)
-        canaries.until(client, row, lambda r: (r["pause"] or {}).get("kind") == "step")
+        until(client, row, lambda r: (r["pause"] or {}).get("kind") == "step")
         assert len({a.revision for a in callers.answers}) == 1
         desk.goto(f"{stack.web}/rollouts/{row['id']}")
         desk.locator("#do-resume").click()
@@ -73,7 +74,7 @@ def test_linear_climbs_in_equal_steps(client: Client, url: str) -> None:
     strategy = {"kind": "linear", "by": 25, "hold_seconds": 2, "metrics": [ERRORS]}
     with Callers(url, rate=100).calling() as callers:
         row = canaries.begin(client, NAME, twin(client), strategy)
-        found = canaries.until(client, row, lambda r: r["ended_at"])
+        found = until(client, row, lambda r: r["ended_at"])
     assert found["state"] == "promoted", found
     assert [step["weight"] for step in found["steps"]] == [25, 50, 75]
     seen = [e["sentence"] for e in canaries.story(client, row) if e["kind"] == "seen"]
@@ -95,11 +96,11 @@ def test_an_experiment_keeps_callers_on_their_side_and_the_better_takes_over(
         canaries.telling(client, endpoint["id"], callers, lambda r: 0.2 if r == before else 0.8),
     ):
         row = canaries.begin(client, NAME, twin(client), strategy)
-        canaries.until(client, row, lambda r: r["weight"] == 50)
+        until(client, row, lambda r: r["weight"] == 50)
         at = time.monotonic()
         time.sleep(4)
         kept = callers.since(at)
-        found = canaries.until(client, row, lambda r: r["ended_at"])
+        found = until(client, row, lambda r: r["ended_at"])
     sides: dict[int, set[str]] = {}
     for answer in kept:
         sides.setdefault(answer.user, set()).add(answer.revision)
@@ -130,10 +131,10 @@ def test_a_bandit_by_the_command_line_gives_the_better_arm_more(
         )  # fmt: skip
         assert proposed.returncode == 0, proposed.stderr
         row = canaries.rollout_of(client, NAME, json.loads(proposed.stdout)["number"])
-        found = canaries.until(client, row, lambda r: r["weight"] > 60 or r["ended_at"])
+        found = until(client, row, lambda r: r["weight"] > 60 or r["ended_at"])
         if not found["ended_at"]:  # by chance it may be so clear that it was chosen at once
             modelyard(stack, client, "rollout", "promote", row["id"], "--reason", "It earns more.")
-            found = canaries.until(client, row, lambda r: r["ended_at"])
+            found = until(client, row, lambda r: r["ended_at"])
     assert found["state"] == "promoted", found
     story = canaries.story(client, row)
     assert [e for e in story if e["kind"] == "reallocated" or "is chosen" in e["reason"]]
@@ -145,7 +146,7 @@ def test_recreate_says_how_long_nobody_answers_and_nobody_answers_only_then(
 ) -> None:
     with Callers(url, rate=20).calling() as callers:
         row = canaries.begin(client, NAME, OTHER, {"kind": "recreate"})  # nothing of it is warm
-        found = canaries.until(client, row, lambda r: r["ended_at"])
+        found = until(client, row, lambda r: r["ended_at"])
         assert found["state"] == "promoted", found
         at = time.monotonic()
         time.sleep(2)
@@ -157,6 +158,11 @@ def test_recreate_says_how_long_nobody_answers_and_nobody_answers_only_then(
     within = [a for a in callers.answers if min(failed) < a.asked_at < max(failed)]
     assert {a.status for a in within if a.status != 200} <= {503}
     assert found["fit"]["outage"] is not None
+
+
+def until(client: Client, rollout: Json, so: Callable[[Json], bool]) -> Json:
+    """Wait until something is so of a rollout, nearly as long as callers call."""
+    return canaries.until(client, rollout, so, seconds=170)
 
 
 def twin(client: Client) -> int:
