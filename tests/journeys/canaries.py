@@ -4,6 +4,8 @@ import http.client
 import json
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from onnx import TensorProto, helper
 from controlplane.cli import journey
 from controlplane.cli.client import Client
 from controlplane.cli.main import ensure_model
+from controlplane.cli.stack import Stack
 
 Json = dict[str, Any]
 WHERE = "staging"
@@ -309,3 +312,13 @@ def lags(events: list[Json], heard: list[datetime]) -> list[float]:
         assert later, f"no page was told of “{event['sentence']}”"
         found.append((later[0] - at).total_seconds())
     return found
+
+
+def modelyard(stack: Stack, client: Client, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line as the client's own token."""
+    return subprocess.run(
+        [sys.executable, "-m", "controlplane.cli.main", "--json", *arguments],
+        env={"MODELYARD_URL": stack.web, "MODELYARD_TOKEN": client.token, "PATH": "/usr/bin:/bin",
+             "PYTHONPATH": "platform:."},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip

@@ -5,8 +5,6 @@ No caller may notice a rollout, but for what a bad model itself gets wrong.
 
 import json
 import re
-import subprocess
-import sys
 import time
 from datetime import datetime
 from typing import Any
@@ -74,14 +72,14 @@ def test_an_abort_by_the_command_line_needs_a_reason(
 ) -> None:
     row = canaries.begin(client, NAME, GOOD, LONG)
     stands_at(client, row, 50)
-    refused = modelyard(stack, client, "rollout", "abort", row["id"])
+    refused = canaries.modelyard(stack, client, "rollout", "abort", row["id"])
     assert refused.returncode != 0
     assert "reason" in refused.stderr
-    done = modelyard(stack, client, "rollout", "abort", row["id"], "--reason", "By hand.")
+    done = canaries.modelyard(stack, client, "rollout", "abort", row["id"], "--reason", "By hand.")
     assert done.returncode == 0, done.stderr
     found = canaries.until(client, row, lambda r: r["ended_at"])
     assert (found["state"], found["reason"]) == ("rolled_back", "By hand.")
-    told = json.loads(modelyard(stack, client, "rollout", "events", row["id"]).stdout)
+    told = json.loads(canaries.modelyard(stack, client, "rollout", "events", row["id"]).stdout)
     assert [event["kind"] for event in told][-1] == "restored"
 
 
@@ -168,13 +166,3 @@ def ledger(client: Client, row: Any) -> list[str]:
     """Return the verbs that the ledger has of a rollout, oldest first."""
     events = client.pages("/api/v1/audit-events", target=f"rollout/{row['id']}")
     return [event["verb"] for event in events][::-1]
-
-
-def modelyard(stack: Stack, client: Client, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line as the client's own token."""
-    return subprocess.run(
-        [sys.executable, "-m", "controlplane.cli.main", "--json", *arguments],
-        env={"MODELYARD_URL": stack.web, "MODELYARD_TOKEN": client.token, "PATH": "/usr/bin:/bin",
-             "PYTHONPATH": "platform:."},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip

@@ -4,8 +4,6 @@ Canary and blue-green have journeys of their own. Who answers is learnt from the
 """
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -125,7 +123,7 @@ def test_a_bandit_by_the_command_line_gives_the_better_arm_more(
         Callers(url, rate=6).calling() as callers,
         canaries.telling(client, endpoint["id"], callers, lambda r: 0.3 if r == before else 0.45),
     ):
-        proposed = modelyard(
+        proposed = canaries.modelyard(
             stack, client, "propose", NAME, str(twin(client)), "--to", canaries.WHERE,
             "--strategy", f"@{file}", "--variant", "native", "--summary", "For the journey.",
         )  # fmt: skip
@@ -133,7 +131,9 @@ def test_a_bandit_by_the_command_line_gives_the_better_arm_more(
         row = canaries.rollout_of(client, NAME, json.loads(proposed.stdout)["number"])
         found = until(client, row, lambda r: r["weight"] > 60 or r["ended_at"])
         if not found["ended_at"]:  # by chance it may be so clear that it was chosen at once
-            modelyard(stack, client, "rollout", "promote", row["id"], "--reason", "It earns more.")
+            canaries.modelyard(
+                stack, client, "rollout", "promote", row["id"], "--reason", "It earns more."
+            )
             found = until(client, row, lambda r: r["ended_at"])
     assert found["state"] == "promoted", found
     story = canaries.story(client, row)
@@ -169,13 +169,3 @@ def twin(client: Client) -> int:
     """Return the version that answers like the one that is live."""
     live = canaries.endpoint(client, NAME)["serves"]["version"]
     return next(number for number in TWINS if number != live)
-
-
-def modelyard(stack: Stack, client: Client, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line as the client's own token."""
-    return subprocess.run(
-        [sys.executable, "-m", "controlplane.cli.main", "--json", *arguments],
-        env={"MODELYARD_URL": stack.web, "MODELYARD_TOKEN": client.token, "PATH": "/usr/bin:/bin",
-             "PYTHONPATH": "platform:."},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
