@@ -9,7 +9,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -26,8 +26,8 @@ from apps.monitoring.models import (
     TrafficWindow,
 )
 from apps.monitoring.ports import Reading, TrafficMeter
+from controlplane.db.bulk import upsert
 from controlplane.db.live import announce_all
-from controlplane.db.upsert import upsert
 
 KEPT = timedelta(hours=24)
 FEEDBACK_KEPT = timedelta(days=30)
@@ -35,6 +35,9 @@ SEEN_KEPT = timedelta(days=7)  # an outcome that is sent again later than this c
 LOCK = 0x7261666669  # any number of our own
 SAME_RUN = timedelta(seconds=5)  # how well the proxy's start is known
 TIDY_AT_ONCE = 20_000  # rows
+COUNTS = ("requests", "errors_4xx", "errors_5xx", "latency")
+COUNTER_COLUMNS = ("revision_id", "started_at", *COUNTS)
+WINDOW_COLUMNS = ("revision_id", "starts_at", "seconds", *COUNTS)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,20 @@ class _News:
     counts: Counts
 
 
+class _Counted(NamedTuple):
+    """What a proxy that started then had counted of one revision."""
+
+    started_at: datetime
+    counts: Counts
+
+
+class _Window(NamedTuple):
+    """What a window holds already."""
+
+    seconds: int
+    counts: Counts
+
+
 def _take(reading: Reading, now: datetime) -> int:
     last_read = _last_read()
     if last_read is not None and windows.is_overtaken(now, last_read):
@@ -91,7 +108,7 @@ def _take(reading: Reading, now: datetime) -> int:
     LastReading.objects.update_or_create(pk=1, defaults={"read_at": now})
     span = windows.span(now, last_read)
     revisions = endpoints.revision_ids(reading.counts)
-    before = TrafficCounter.objects.in_bulk(list(revisions.values()), field_name="revision_id")
+    before = _counters(revisions.values())
     news, counters = [], []
     for key, counts in reading.counts.items():
         revision = revisions.get(key)
@@ -109,14 +126,23 @@ def _take(reading: Reading, now: datetime) -> int:
     return len(news)
 
 
-def _same_run(last: TrafficCounter, reading: Reading) -> bool:
+def _counters(revisions: Iterable[int]) -> Mapping[int, "_Counted"]:
+    """Return what was counted last, by revision; plain values, for there may be thousands."""
+    rows = TrafficCounter.objects.filter(revision__in=list(revisions))
+    return {
+        revision: _Counted(started_at, Counts(requests, refused, failed, tuple(latency)))
+        for revision, started_at, requests, refused, failed, latency in rows.values_list(
+            *COUNTER_COLUMNS
+        )
+    }
+
+
+def _same_run(last: _Counted, reading: Reading) -> bool:
     return abs(last.started_at - reading.started_at) <= SAME_RUN
 
 
-def _counted(last: TrafficCounter | None, reading: Reading) -> Counts | None:
-    if last is None or not _same_run(last, reading):
-        return None
-    return Counts(last.requests, last.errors_4xx, last.errors_5xx, tuple(last.latency))
+def _counted(last: _Counted | None, reading: Reading) -> Counts | None:
+    return last.counts if last is not None and _same_run(last, reading) else None
 
 
 def _last_read() -> datetime | None:
@@ -131,8 +157,7 @@ def _counter(revision: int, counts: Counts, reading: Reading) -> tuple[Any, ...]
 
 
 def _remember(counters: list[tuple[Any, ...]]) -> None:
-    columns = ("revision_id", "started_at", "requests", "errors_4xx", "errors_5xx", "latency")
-    upsert(TrafficCounter, columns, counters, unique=["revision_id"])
+    upsert(TrafficCounter, COUNTER_COLUMNS, counters, unique=["revision_id"])
 
 
 def _add(news: Iterable[_News]) -> None:
@@ -140,26 +165,30 @@ def _add(news: Iterable[_News]) -> None:
     listed = list(news)
     there = _windows(listed)
     rows = [_grown(n, there.get((n.revision, n.span.starts_at))) for n in listed]
-    columns = ("revision_id", "starts_at", "seconds", "requests", "errors_4xx", "errors_5xx",
-               "latency")  # fmt: skip
-    upsert(TrafficWindow, columns, rows, unique=["revision_id", "starts_at"])
+    upsert(TrafficWindow, WINDOW_COLUMNS, rows, unique=["revision_id", "starts_at"])
 
 
-def _windows(news: list[_News]) -> Mapping[tuple[int, datetime], TrafficWindow]:
+def _windows(news: list[_News]) -> Mapping[tuple[int, datetime], _Window]:
     rows = TrafficWindow.objects.filter(
         revision__in=[n.revision for n in news], starts_at__in={n.span.starts_at for n in news}
     )
-    return {(row.revision_id, row.starts_at): row for row in rows}
+    return {
+        (revision, starts_at): _Window(seconds, Counts(requests, refused, failed, tuple(latency)))
+        for revision, starts_at, seconds, requests, refused, failed, latency in rows.values_list(
+            *WINDOW_COLUMNS
+        )
+    }
 
 
-def _grown(news: _News, row: TrafficWindow | None) -> tuple[Any, ...]:
-    counts = news.counts
+def _grown(news: _News, there: _Window | None) -> tuple[Any, ...]:
+    came = news.counts
+    seconds, had = there or (0, Counts())
     return (
         news.revision,
         news.span.starts_at,
-        max(news.span.seconds, row.seconds if row else 0),
-        counts.requests + (row.requests if row else 0),
-        counts.errors_4xx + (row.errors_4xx if row else 0),
-        counts.errors_5xx + (row.errors_5xx if row else 0),
-        histogram.merge([counts.latency, row.latency if row else []]),
+        max(news.span.seconds, seconds),
+        came.requests + had.requests,
+        came.errors_4xx + had.errors_4xx,
+        came.errors_5xx + had.errors_5xx,
+        histogram.merge([came.latency, had.latency]),
     )
