@@ -1,7 +1,8 @@
 """Many rollouts at once: what they cost the control plane, and how that grows.
 
 One worker, the sweep alone, memory drivers outside, a real PostgreSQL: 10, 100 and 1,000 canaries
-in the middle of a step, each endpoint with 5 requests per second, for a minute.
+begin at once; then, all in the middle of a step and each endpoint with 5 requests per second, they
+go on for a minute.
 """
 
 import tempfile
@@ -43,6 +44,8 @@ def _figures(few: dict[str, Any], many: dict[str, Any]) -> list[dict[str, Any]]:
         results.figure(f"{size} rollouts, processor of one worker", many["cpu_share"], "cores",
                        peer, few["cpu_share"]),
         results.figure(f"{size} rollouts, a pass is late by (p95)", lag, "s", peer, before),
+        results.figure(f"{size} rollouts at once, until each has its first step",
+                       many["began_within_s"], "s", peer, few["began_within_s"]),
     ]  # fmt: skip
 
 
