@@ -11,12 +11,11 @@ from typing import Any
 
 from django.db import connection
 
-from apps.analysis import gathering
 from apps.analysis.models import AnalysisRun
 from apps.analysis.reconcile import AnalysisReconciler
 from apps.endpoints import services as endpoints
 from apps.endpoints.models import Endpoint
-from apps.endpoints.reconcile import EndpointReconciler, read_together
+from apps.endpoints.reconcile import EndpointReconciler
 from apps.monitoring.domain import histogram, windows
 from apps.monitoring.models import LastReading, TrafficWindow
 from apps.rollouts import services
@@ -76,12 +75,8 @@ class House:
         self.told_until = windows.floor(self.now)
         self.admin = factories.actor_with(Role.ADMIN)
         self.kinds = {
-            "endpoint": Kind(
-                Endpoint,
-                lambda: EndpointReconciler(self.servers, self.router),
-                together=read_together,
-            ),
-            "analysis": Kind(AnalysisRun, AnalysisReconciler, together=gathering.read_together),
+            "endpoint": Kind(Endpoint, lambda: EndpointReconciler(self.servers, self.router)),
+            "analysis": Kind(AnalysisRun, AnalysisReconciler),
             "rollout": Kind(Rollout, lambda: RolloutReconciler(self.capacity)),
         }
 

@@ -1,7 +1,7 @@
 """Claim due rows, run one pass over each, and say what to do when a pass fails.
 
 1. `claim_due` takes the rows that are due and that nobody holds.
-2. Where many rows ask the same of the database, it is read once for all of them.
+2. Where many rows ask the same of the database, it is asked once for all of them.
 3. The kind's reconciler observes, decides and does one thing, and records what it saw.
 4. `Transient`: try again, later each time. `Permanent`: the reconciler parks the row with its
    reason. Anything else is logged with its traceback and counts as transient five times,
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import structlog
 from django.db import connection, connections
@@ -43,6 +43,19 @@ class Reconciler(Protocol):
         ...
 
 
+@runtime_checkable
+class ManyAtOnce(Protocol):
+    """A reconciler that can do for the rows of a sweep at once what passes would do one by one.
+
+    It may read together and leave what it read on the rows, where their passes find it; it may
+    also run whole passes together, those that only write down that all goes on as it did.
+    """
+
+    def together(self, claims: Sequence[Claim[Any]], now: datetime) -> Sequence[Claim[Any]]:
+        """Do what can be done together, and return the claims that want passes of their own."""
+        ...
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of row that the loop drives.
@@ -50,8 +63,6 @@ class Kind:
     Attributes:
         model: The rows.
         reconciler: Makes the reconciler; called once per process, on first use.
-        together: Reads at once, for all rows of a sweep, what each pass would read by itself, and
-            leaves it on the rows; a pass whose row has nothing reads for itself.
         lease: How long one pass may hold a row; longer than any pass takes.
         threads: How many passes run side by side, in a sweep of their own; 0 for kinds whose
             passes are short and run one after the other, with everybody else's.
@@ -59,7 +70,6 @@ class Kind:
 
     model: type[Reconcilable]
     reconciler: Callable[[], Reconciler]
-    together: Callable[[Sequence[Any], datetime], None] | None = None
     lease: timedelta = timedelta(seconds=45)
     threads: int = 0
 
@@ -67,11 +77,21 @@ class Kind:
 def sweep(kind: Kind, *, now: Callable[[], datetime], limit: int = 50) -> int:
     """Run a pass over every due row, and return how many there were."""
     claims = claim_due(kind.model, now=now(), lease=kind.lease, limit=limit)
-    if kind.together is not None and len(claims) > 1:
-        kind.together([claim.row for claim in claims], now())
-    for claim in claims:
+    for claim in _together(kind, claims, now()):
         run_pass(kind, claim, now=now())
     return len(claims)
+
+
+def _together(kind: Kind, claims: Sequence[Claim[Any]], now: datetime) -> Sequence[Claim[Any]]:
+    """Do what can be done for many rows at once; return the claims that want their own passes."""
+    reconciler = kind.reconciler()
+    if len(claims) < 2 or not isinstance(reconciler, ManyAtOnce):
+        return claims
+    try:
+        return reconciler.together(claims, now)
+    except Exception:  # each pass finds out for itself
+        log.exception("sweep.failed", kind=kind.model._meta.label, rows=len(claims))
+        return claims
 
 
 def sweep_all(kind: Kind, *, now: Callable[[], datetime], limit: int = 50) -> int:

@@ -8,7 +8,6 @@ import structlog
 from django.conf import settings
 
 from apps.accounts import services as accounts
-from apps.analysis import gathering
 from apps.analysis import reconcile as analysis
 from apps.analysis.asking import AskingReconciler
 from apps.analysis.comparator import Comparator
@@ -19,7 +18,6 @@ from apps.builds import services as builds
 from apps.builds.models import Build
 from apps.builds.reconcile import BuildReconciler
 from apps.builds.tidying import tidy_jobs
-from apps.endpoints import reconcile as endpoints
 from apps.endpoints.domain import runtimes
 from apps.endpoints.models import Endpoint
 from apps.endpoints.reconcile import EndpointReconciler, Watch
@@ -195,13 +193,13 @@ def delivery_reconciler() -> DeliveryReconciler:
 
 
 KINDS: dict[str, Kind] = {
-    "endpoint": Kind(Endpoint, endpoint_reconciler, together=endpoints.read_together),
+    "endpoint": Kind(Endpoint, endpoint_reconciler),
     "version": Kind(ModelVersion, version_reconciler, lease=timedelta(minutes=2)),
     "build": Kind(Build, build_reconciler),
     "checklist": Kind(Checklist, checklist_reconciler, lease=timedelta(minutes=2)),
     "release": Kind(Release, ReleaseReconciler),
     # Before rollouts: after a silence they should find a fresh look, not a stale one.
-    "analysis": Kind(AnalysisRun, analysis_reconciler, together=gathering.read_together),
+    "analysis": Kind(AnalysisRun, analysis_reconciler),
     "rollout": Kind(Rollout, rollout_reconciler),
     "delivery": Kind(Delivery, delivery_reconciler, threads=8),
     "asking": Kind(Asking, asking_reconciler, threads=8),

@@ -9,6 +9,9 @@
 
 Whoever decides by the analysis is woken when there is something new to decide by. Nothing here
 moves traffic.
+
+Of many analyses that are due at once, traffic is read for all together, and so are those looks
+written that leave the answer as it was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +30,23 @@ from apps.analysis.domain.pooling import Alike
 from apps.analysis.domain.state import state_from_json, state_to_json
 from apps.analysis.domain.states import ANALYSIS, ENDED, AnalysisMove, AnalysisState
 from apps.analysis.domain.terms import Terms
-from apps.analysis.domain.values import Answer, Judgement, Metric, MetricKind, Slice
+from apps.analysis.domain.values import (
+    Answer,
+    Finding,
+    Judgement,
+    Metric,
+    MetricKind,
+    Slice,
+    SourceKind,
+)
 from apps.analysis.gathering import Gathered
 from apps.analysis.models import AnalysisRun, Look, Measurement
 from apps.audit import services as audit
 from apps.endpoints.domain.values import Problem
+from controlplane.db import bulk
 from controlplane.db.live import announce_all
-from controlplane.db.nudge import nudge
-from controlplane.db.reconcile import Claim
+from controlplane.db.nudge import wake
+from controlplane.db.reconcile import Claim, Record, record_together
 from controlplane.kernel.actor import worker
 from controlplane.kernel.errors import ControlPlaneError, Invalid
 
@@ -47,6 +59,18 @@ KEPT = timedelta(days=90)
 LEARNT_FROM = timedelta(hours=1)  # of a run's end: as much as `pooling` keeps
 TIDY_AT_ONCE = 20_000  # rows
 Columns = dict[str, Any]
+# What a look writes: all but the state, which a quiet look leaves alone.
+LOOKED = (
+    "consumed_until", "cursor", "dispersion", "judged_step", "limit_hit", "answer", "sentence",
+    "remaining_seconds", "findings", "evidence", "comparison", "looked_at", "problem",
+    "problem_code", "remedy",
+)  # fmt: skip
+STOOD = frozenset({"state", "answer", "problem", "problem_code", "remedy", "limit_hit"})
+KEPT_OF_FINDING = (
+    "metric", "worse", "not_worse", "stable", "canary", "stable_total", "canary_total", "low",
+    "high",
+)  # fmt: skip
+POINT = ("run_id", "at", "step", *KEPT_OF_FINDING)
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,39 @@ class AnalysisReconciler:
             self.park(claim, error, now)
             return
         _write(claim, sight, now)
+
+    def together(
+        self, claims: Sequence[Claim[AnalysisRun]], now: datetime
+    ) -> Sequence[Claim[AnalysisRun]]:
+        """Write at once the looks after which all stands as it stood; return the other claims.
+
+        What is read for all stays on the rows, so that a pass of its own reads nothing again.
+        """
+        gathering.read_together([claim.row for claim in claims], now)
+        quiet: list[_Quiet] = []
+        other: list[Claim[AnalysisRun]] = []
+        for claim in claims:
+            look = self._quiet_look(claim, now)
+            if look is None:
+                other.append(claim)
+            else:
+                quiet.append(look)
+        _write_together(quiet, now)
+        return other
+
+    def _quiet_look(self, claim: Claim[AnalysisRun], now: datetime) -> "_Quiet | None":
+        """Look, and return what is to be written if that concerns nobody; None otherwise."""
+        run = claim.row
+        if AnalysisState(run.state) in ENDED or run.evidence is None or _asks_servers(run):
+            return None
+        try:
+            sight = self._look(run, now)
+        except Exception:  # its own pass meets that again, and says so
+            return None
+        columns = _columns(run, sight, now)
+        if _concerns_somebody(run, _different(run, columns)):
+            return None
+        return _Quiet(claim, sight, columns)
 
     def park(self, claim: Claim[AnalysisRun], error: ControlPlaneError, now: datetime) -> None:
         """Say why it cannot look, and try again later; what it has seen stays."""
@@ -100,6 +157,21 @@ class _Sight:
 
     gathered: Gathered
     found: Judgement
+    columns: Columns
+
+
+@dataclass(frozen=True)
+class _Quiet:
+    """A look after which the run stands as it stood.
+
+    Attributes:
+        claim: The right to write it.
+        sight: What the look came to.
+        columns: What the row says then.
+    """
+
+    claim: Claim[AnalysisRun]
+    sight: _Sight
     columns: Columns
 
 
@@ -142,21 +214,69 @@ def _judged(
 
 def _write(claim: Claim[AnalysisRun], sight: _Sight, now: datetime) -> None:
     run = claim.row
-    columns = {**_stood(run, sight.gathered.problem, now), **sight.columns, "looked_at": now}
-    age = now - max(run.started_at, run.step_at)
-    next_at = pace.next_look(now, age=age, number=run.pk)
     with transaction.atomic():
-        if not _record(claim, columns, next_at=next_at, now=now):
-            return
+        if _record(claim, _columns(run, sight, now), next_at=_next_look(run, now), now=now):
+            _keep([(run, sight)], now)
+
+
+def _write_together(looks: Sequence[_Quiet], now: datetime) -> None:
+    """Write many looks by a handful of statements; whose lease was lost is left out."""
+    records = [
+        Record(
+            look.claim,
+            _next_look(look.claim.row, now),
+            {"attempts": 0, **{name: _there(look, name) for name in LOOKED}},
+        )
+        for look in looks
+    ]
+    sights = {look.claim.row.pk: look.sight for look in looks}
+    with transaction.atomic():
+        written = [record.claim.row for record in record_together(records)]
+        _keep([(run, sights[run.pk]) for run in written], now)
+
+
+def _there(look: _Quiet, name: str) -> Any:
+    return look.columns.get(name, getattr(look.claim.row, name))
+
+
+def _keep(looks: Sequence[tuple[AnalysisRun, _Sight]], now: datetime) -> None:
+    """Keep points of the curves, and have open pages look again."""
+    points, topics = [], []
+    for run, sight in looks:
         seen = _with_news(sight.gathered.slices)
-        if pace.is_drawn(now, run.looked_at, age=age) or sight.found.answer != run.answer:
-            Look.objects.bulk_create(
-                _look_of(run, finding, now)
-                for finding in sight.found.findings
-                if finding.metric in seen
-            )
+        found = [finding for finding in sight.found.findings if finding.metric in seen]
+        if pace.is_drawn(now, run.looked_at, age=_age(run, now)) or _turned(run, sight):
+            points += [_point(run, finding, now) for finding in found]
         if seen:
-            announce_all([f"analysis/{run.public_id}", run.subject], hint="look")
+            topics += [f"analysis/{run.public_id}", run.subject]
+    bulk.insert(Look, POINT, points)
+    if topics:
+        announce_all(topics, hint="look")
+
+
+def _columns(run: AnalysisRun, sight: _Sight, now: datetime) -> Columns:
+    return {**_stood(run, sight.gathered.problem, now), **sight.columns, "looked_at": now}
+
+
+def _next_look(run: AnalysisRun, now: datetime) -> datetime:
+    return pace.next_look(now, age=_age(run, now), number=run.pk)
+
+
+def _age(run: AnalysisRun, now: datetime) -> timedelta:
+    return now - max(run.started_at, run.step_at)
+
+
+def _turned(run: AnalysisRun, sight: _Sight) -> bool:
+    return sight.found.answer != run.answer
+
+
+def _different(run: AnalysisRun, columns: Columns) -> Columns:
+    return {name: value for name, value in columns.items() if getattr(run, name) != value}
+
+
+def _concerns_somebody(run: AnalysisRun, different: Columns) -> bool:
+    """Return whether these changes are for the ledger, or for whoever decides by the run."""
+    return not STOOD.isdisjoint(different) or bool(_entries(run, different))
 
 
 def _record(
@@ -164,17 +284,16 @@ def _record(
 ) -> bool:
     """Write what differs, with its ledger entries, and wake whom it concerns."""
     run = claim.row
-    different = {name: value for name, value in columns.items() if getattr(run, name) != value}
+    different = _different(run, columns)
     with transaction.atomic(savepoint=False):
         if not claim.record(next_at=next_at, attempts=0, **different):
             return False
-        entries = _entries(run, different)
-        for verb, what in entries:
+        for verb, what in _entries(run, different):
             _tell(run, verb, **what)
-        if entries or "answer" in different or "problem" in different:
+        if _concerns_somebody(run, different):
             announce_all([f"analysis/{run.public_id}", run.subject])
             if run.wakes_id is not None:
-                nudge(run.wakes_kind, run.wakes_id)
+                wake(run.wakes_kind, run.wakes_id, now=now)
     return True
 
 
@@ -232,6 +351,12 @@ def _tell(run: AnalysisRun, verb: str, **what: Any) -> None:
     log.info("analysis.told", analysis=run.public_id, verb=verb, subject=run.subject)
 
 
+def _asks_servers(run: AnalysisRun) -> bool:
+    """Return whether a look asks model servers for their answers, which may keep it waiting."""
+    metrics = run.plan.get("metrics") or []
+    return any(metric.get("source") == SourceKind.DISAGREEMENT for metric in metrics)
+
+
 def _with_news(slices: Mapping[str, Sequence[Slice]]) -> set[str]:
     """Return the metrics of which anything was observed."""
     return {
@@ -241,13 +366,9 @@ def _with_news(slices: Mapping[str, Sequence[Slice]]) -> set[str]:
     }
 
 
-def _look_of(run: AnalysisRun, finding: Any, now: datetime) -> Look:
+def _point(run: AnalysisRun, finding: Finding, now: datetime) -> tuple[Any, ...]:
     kept = looking.as_document(finding)
-    names = (
-        "metric", "worse", "not_worse", "stable", "canary", "stable_total", "canary_total",
-        "low", "high",
-    )  # fmt: skip
-    return Look(run=run, at=now, step=run.step, **{name: kept[name] for name in names})
+    return (run.pk, now, run.step, *(kept[name] for name in KEPT_OF_FINDING))
 
 
 # --- what runs learn from each other ------------------------------------------------------------

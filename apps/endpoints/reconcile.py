@@ -32,7 +32,7 @@ from apps.endpoints.domain.values import (
 from apps.endpoints.models import Endpoint, Revision
 from apps.endpoints.ports import ModelServers, TrafficRouter
 from controlplane.db.live import announce
-from controlplane.db.nudge import nudge
+from controlplane.db.nudge import nudge, wake
 from controlplane.db.reconcile import Claim
 from controlplane.kernel.actor import worker
 from controlplane.kernel.errors import Conflict, ControlPlaneError, Transient
@@ -98,6 +98,15 @@ class EndpointReconciler:
             claim.record(next_at=now + PATIENCE)
             log.warning("endpoint.overtaken", endpoint=claim.row.pk, problem=str(error))
 
+    def together(
+        self, claims: Sequence[Claim[Endpoint]], now: datetime
+    ) -> Sequence[Claim[Endpoint]]:
+        """Read the open revisions of all by one query; every endpoint has its own pass."""
+        rows = _open_revisions([claim.row for claim in claims])
+        for claim in claims:
+            claim.row.ahead = tuple(row for row in rows if row.endpoint_id == claim.row.pk)
+        return claims
+
     def park(self, claim: Claim[Endpoint], error: ControlPlaneError, now: datetime) -> None:
         """Fail what is on its way, for `error`; leave what is live as it is, and look again."""
         rows = _open_revisions([claim.row])
@@ -109,7 +118,7 @@ class EndpointReconciler:
                 if row.state in d.ON_ITS_WAY:
                     _write(row, _moved(row, RevisionMove.FAIL, now, problem))
                     _tell(row, RevisionMove.FAIL, problem.sentence)
-                    _wake(claim.row)
+                    _wake(claim.row, now)
                 elif row.state == RevisionState.LIVE:
                     _write(row, _told(problem))
             _announce(claim.row)
@@ -202,7 +211,7 @@ def _move(
             _write(row, _moved(row, move, now, problem))
             _tell(row, move, problem.sentence if problem else "")
         _announce(current.claim.row)
-        _wake(current.claim.row)
+        _wake(current.claim.row, now)
 
 
 def _moved(
@@ -243,7 +252,7 @@ def _record(
             changed |= _write(row, seen)
         if changed:
             _announce(endpoint)
-            _wake(endpoint)
+            _wake(endpoint, current.facts.at)
         if next_at is not None and next_at - current.facts.at < SOON:
             wait = max(0.0, (next_at - current.facts.at).total_seconds())
             nudge(KIND, endpoint.pk, after=wait)
@@ -287,11 +296,11 @@ def _as_kept(value: Any) -> Any:
     return trials.to_json(trial) if trial else None
 
 
-def _wake(endpoint: Endpoint) -> None:
+def _wake(endpoint: Endpoint, now: datetime) -> None:
     """Have whoever asked for the trial look soon."""
     if endpoint.wakes:
         kind, row = endpoint.wakes
-        nudge(kind, row)
+        wake(kind, row, now=now)
 
 
 def _seen(row: Revision, facts: d.EndpointFacts) -> dict[str, Any]:
@@ -361,13 +370,6 @@ def _tell(row: Revision, move: RevisionMove, reason: str) -> None:
 def _announce(endpoint: Endpoint) -> None:
     announce(f"endpoint/{endpoint.public_id}")
     announce("home")
-
-
-def read_together(endpoints: Sequence[Endpoint], now: datetime) -> None:
-    """Leave on each endpoint of a sweep its open revisions, read for all by one query."""
-    rows = _open_revisions(endpoints)
-    for endpoint in endpoints:
-        endpoint.ahead = tuple(row for row in rows if row.endpoint_id == endpoint.pk)
 
 
 def _open_revisions(endpoints: Sequence[Endpoint]) -> tuple[Revision, ...]:

@@ -16,6 +16,8 @@ from controlplane.db.reconcile import Reconcilable
 class Rollout(Row, Reconcilable):
     """Moving one endpoint's traffic to a candidate revision, as a release authorized it."""
 
+    woken_as = "rollout"
+
     endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, related_name="rollouts")
     candidate = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="rollouts")
     stable = models.ForeignKey(

@@ -9,8 +9,12 @@
 A pass touches nothing outside the database but the question for room, and a rehearsal's requests
 that are meant to fail: the endpoint's own loop moves traffic, and the analysis's own loop looks at
 it.
+
+Of many rollouts that are due at once, most just go on waiting: those are read and written
+together.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,12 +27,13 @@ from apps.rollouts import drilling, moves, seeing, telling
 from apps.rollouts.domain import decide as d
 from apps.rollouts.domain import rehearsing as r
 from apps.rollouts.domain.states import ROLLOUT, RolloutState
+from apps.rollouts.domain.steps import Step
 from apps.rollouts.models import Rollout
 from apps.rollouts.ports import Capacity
 from apps.rollouts.seeing import Sight
 from apps.rollouts.telling import Kind
 from controlplane.db.nudge import nudge
-from controlplane.db.reconcile import Claim
+from controlplane.db.reconcile import Claim, Record, record_together
 from controlplane.kernel.actor import worker
 from controlplane.kernel.errors import ControlPlaneError, Permanent
 
@@ -66,6 +71,28 @@ class RolloutReconciler:
             noticed = _notice(sight)
             _do(claim, sight, action, noticed)
 
+    def together(
+        self, claims: Sequence[Claim[Rollout]], now: datetime
+    ) -> Sequence[Claim[Rollout]]:
+        """Write at once for those that just go on waiting; return the other claims."""
+        sights = seeing.look_at_many([claim.row.pk for claim in claims], now)
+        by_key = {sight.row.pk: sight for sight in sights}
+        waiting, other = [], []
+        for claim in claims:
+            wait = _just_a_wait(by_key.get(claim.row.pk))
+            if wait is None:
+                other.append(claim)
+            else:
+                waiting.append(Record(claim, wait.until, {"attempts": 0, "waits_for": wait.why}))
+        with transaction.atomic():
+            written = record_together(waiting)
+            telling.changed(*(
+                record.claim.row
+                for record in written
+                if record.claim.row.waits_for != record.changes["waits_for"]
+            ))  # fmt: skip
+        return other
+
     def _ask(self, claim: Claim[Rollout], sight: Sight, count: int, now: datetime) -> None:
         """Send requests that fail; a worker that dies here sends some of them again."""
         if self.predictor is None:
@@ -87,6 +114,17 @@ def _decide(sight: Sight) -> r.Action:
         drill = drilling.of(sight.row)
         return r.decide(sight.position, sight.steps, sight.seen, drill)
     return d.decide(sight.position, sight.steps, sight.seen)
+
+
+def _just_a_wait(sight: Sight | None) -> d.Wait | None:
+    """Return the action where it is to wait on, and nothing is noticed; None otherwise."""
+    if sight is None or _step_first_seen(sight) is not None:
+        return None
+    try:
+        action = _decide(sight)
+    except Exception:  # its own pass meets that again, and says so
+        return None
+    return action if isinstance(action, d.Wait) and action.fit is None else None
 
 
 def _held(claim: Claim[Rollout]) -> bool:
@@ -161,15 +199,23 @@ def _toward_an_end(row: Rollout, action: r.Action, now: datetime) -> Columns:
 def _notice(sight: Sight) -> Columns:
     """Log what is seen for the first time, and return the columns that remember it."""
     row, seen = sight.row, sight.seen
+    step = _step_first_seen(sight)
+    if step is None:
+        return {}
+    telling.log(
+        row, Kind.SEEN, f"Seen in force: “{step.name}”.", at=seen.in_force_since or seen.at,
+        actor=ACTOR.name,
+        trial=asdict(seen.wanted),
+    )  # fmt: skip
+    return {"step_seen_at": seen.in_force_since}
+
+
+def _step_first_seen(sight: Sight) -> Step | None:
+    """Return the present step where it is seen in force for the first time."""
+    row, seen = sight.row, sight.seen
     in_force = seen.in_force == seen.wanted and seen.in_force_since is not None
     # One that was paused before it had anything is given nothing: that is no step.
     climbs = sight.position.state is RolloutState.PROGRESSING
-    if in_force and climbs and row.step_seen_at is None and sight.steps[row.step : row.step + 1]:
-        name = sight.steps[row.step].name
-        telling.log(
-            row, Kind.SEEN, f"Seen in force: “{name}”.", at=seen.in_force_since or seen.at,
-            actor=ACTOR.name,
-            trial=asdict(seen.wanted),
-        )  # fmt: skip
-        return {"step_seen_at": seen.in_force_since}
-    return {}
+    if not in_force or not climbs or row.step_seen_at is not None:
+        return None
+    return sight.steps[row.step] if row.step < len(sight.steps) else None

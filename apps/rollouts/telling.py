@@ -9,7 +9,7 @@ from apps.audit import services as audit
 from apps.notifications.services import notify
 from apps.rollouts.domain.decide import PauseKind
 from apps.rollouts.models import Rollout, RolloutEvent
-from controlplane.db.live import announce
+from controlplane.db.live import announce_all
 from controlplane.kernel.actor import Actor
 
 
@@ -72,10 +72,10 @@ def tell(
     )
 
 
-def changed(row: Rollout) -> None:
+def changed(*rows: Rollout) -> None:
     """Have open pages look again."""
-    for topic in (f"rollout/{row.public_id}", "rollouts", "home"):
-        announce(topic)
+    if rows:
+        announce_all([*(f"rollout/{row.public_id}" for row in rows), "rollouts", "home"])
 
 
 def paused(row: Rollout, kind: PauseKind, reason: str) -> None:

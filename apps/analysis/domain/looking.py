@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -76,7 +76,7 @@ def as_document(finding: Finding) -> dict[str, Any]:
     """Return a finding as JSON can hold it."""
     return {
         name: finite(value) if isinstance(value, float) else value
-        for name, value in asdict(finding).items()
+        for name, value in vars(finding).items()
     }
 
 

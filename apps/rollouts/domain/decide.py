@@ -22,7 +22,7 @@ from apps.rollouts.domain.steps import Allocation, Step, Until
 from apps.rollouts.domain.strategy import OnDeadline
 
 SOON = timedelta(seconds=1)  # until the next look while something is on its way
-LATER = timedelta(seconds=30)  # while a step holds; the judge and the endpoint wake us before
+LATER = timedelta(seconds=60)  # while a step holds; the judge and the endpoint wake us before
 FOR_ROOM = timedelta(seconds=5)
 FOR_A_PERSON = timedelta(seconds=30)
 

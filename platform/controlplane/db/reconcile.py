@@ -6,20 +6,27 @@ no message to arrive. A nudge only makes the next pass come sooner.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from django.db import models, transaction
 from django.db.models import Q
 
+from controlplane.db import bulk
 from controlplane.db.holders import new_token
 
 
 class Reconcilable(models.Model):
-    """Columns that let exactly one worker at a time drive a row."""
+    """Columns that let exactly one worker at a time drive a row.
+
+    Attributes:
+        woken_as: The kind by which others wake such a row (`nudge.wake`); "" where nobody does.
+    """
+
+    woken_as: ClassVar[str] = ""
 
     next_reconcile_at = models.DateTimeField(null=True, db_index=True)
     lease_token = models.UUIDField(null=True, editable=False)
@@ -53,6 +60,43 @@ class Claim(Generic[Row]):
                 lease_token=None, lease_expires_at=None, next_reconcile_at=next_at, **changes
             )
         )
+
+
+@dataclass(frozen=True)
+class Record(Generic[Row]):
+    """What one pass has to write: as `Claim.record` takes it."""
+
+    claim: Claim[Row]
+    next_at: datetime | None
+    changes: Mapping[str, Any]
+
+
+def record_together(records: Sequence[Record[Row]]) -> list[Record[Row]]:
+    """Write for many rows of one kind, all the same columns, and give the rows back.
+
+    Returns those that were written. Left out is whose lease was lost, and whoever a command is
+    just writing, which takes the lease away: nobody is waited for. Call it in a transaction,
+    with what belongs to the records.
+    """
+    if not records:
+        return []
+    model = type(records[0].claim.row)
+    held = set(
+        model._default_manager.select_for_update(skip_locked=True, no_key=True)
+        .filter(
+            pk__in=[record.claim.row.pk for record in records],
+            lease_token__in={record.claim.token for record in records},
+        )
+        .values_list("pk", "lease_token")
+    )
+    kept = [r for r in records if (r.claim.row.pk, r.claim.token) in held]
+    names = list(records[0].changes)
+    bulk.update(
+        model,
+        ["id", "lease_token", "lease_expires_at", "next_reconcile_at", *names],
+        [(r.claim.row.pk, None, None, r.next_at, *(r.changes[n] for n in names)) for r in kept],
+    )
+    return kept
 
 
 def claim_due(
