@@ -13,6 +13,13 @@ from apps.registry.services.models import (
     home_team,
     restore_model,
 )
+from apps.registry.services.registration import (
+    Registered,
+    UploadedPath,
+    register_files,
+    register_run,
+    register_version,
+)
 from apps.registry.services.together import Candidate, register_together
 from apps.registry.services.uploads import (
     abandon_upload,
@@ -24,14 +31,9 @@ from apps.registry.services.uploads import (
     part_path,
 )
 from apps.registry.services.versions import (
-    Registered,
-    UploadedPath,
     archive_version,
     edit_version,
     learn,
-    register_files,
-    register_run,
-    register_version,
     reject,
     restore_version,
     validate,

@@ -17,9 +17,9 @@ from apps.registry.domain.details import Details
 from apps.registry.domain.inspected import Inspected
 from apps.registry.domain.kinds import MirrorState
 from apps.registry.models import ModelVersion, RegisteredModel
-from apps.registry.services import versions
+from apps.registry.services import drafts, versions
 from apps.registry.services.models import create_model, home_team
-from apps.registry.services.versions import Registered
+from apps.registry.services.registration import Registered
 from controlplane.db.live import announce
 from controlplane.kernel import digests
 from controlplane.kernel.actor import Actor
@@ -77,7 +77,7 @@ def adopt(
             existing.model = row
             _refuse_unmirrored(existing)
             return Registered(existing, created=False)
-        version = versions.insert_adopted(
+        version = drafts.insert_adopted(
             actor=actor, model=row, number=number, registered_by=registered_by, details=details
         )
     return Registered(version, created=True)
@@ -118,7 +118,7 @@ def complete_adoption(
         digest = digests.of_manifest(files)
         twin = selectors.version_with_digest(version.model_id, digest)
         changed = {
-            **versions.columns_of(inspected),
+            **drafts.columns_of(inspected),
             **_unsaid(version, details, inspected),
             "manifest_digest": digest,
             "duplicate_of": twin.number if twin is not None else None,
@@ -129,7 +129,7 @@ def complete_adoption(
         for field, value in changed.items():
             setattr(version, field, value)
         version.save(update_fields=[*changed, "changed_at"])
-        versions.insert_files([(version, file) for file in files])
+        drafts.insert_files([(version, file) for file in files])
         _record(actor, "registry.version.adopt", version, after={
             "digest": digest, "format": version.format, "size": version.size,
             "duplicate_of": version.duplicate_of,

@@ -19,7 +19,7 @@ from apps.registry.domain.details import Details
 from apps.registry.domain.kinds import Door
 from apps.registry.models import ModelVersion, RegisteredModel, Upload
 from apps.registry.services import staging
-from apps.registry.services.versions import Draft, insert_all
+from apps.registry.services.drafts import Draft, insert_all
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.errors import ControlPlaneError
 

@@ -1,307 +1,27 @@
-"""Verbs on model versions: register, edit, archive, and what a build reports."""
+"""Verbs on one version: edit, archive, restore, and what a build found out about it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
-import structlog
 from django.db import transaction
-from django.db.models import F
 
 from apps.accounts.domain import access
 from apps.audit import services as audit
-from apps.registry import numbering, selectors
+from apps.registry import selectors
 from apps.registry.domain import details as described
-from apps.registry.domain import names
 from apps.registry.domain.details import Details
-from apps.registry.domain.inspected import Inspected, Tensor
-from apps.registry.domain.kinds import Door, MirrorState
+from apps.registry.domain.inspected import Tensor
+from apps.registry.domain.kinds import MirrorState
 from apps.registry.domain.states import VERSION, VersionMove
-from apps.registry.models import ModelVersion, RegisteredModel, VersionFile
-from apps.registry.services import staging
+from apps.registry.models import ModelVersion
 from controlplane.db.live import announce_all
 from controlplane.db.nudge import nudge
-from controlplane.kernel import digests
 from controlplane.kernel.actor import Actor
 from controlplane.kernel.clock import SystemClock
-from controlplane.kernel.digests import FileEntry
 from controlplane.kernel.errors import Conflict, Invalid
 
 EDITABLE = ("semver", "description", "metrics", "params", "tags", "dataset", "dataset_digest",
             "trained_at", "git_commit")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class UploadedPath:
-    """One completed upload, and where in the version it belongs.
-
-    Attributes:
-        upload: The upload's public id.
-        path: The file's path in the version; "" for the name it was uploaded under.
-    """
-
-    upload: str
-    path: str = ""
-
-
-@dataclass(frozen=True)
-class Registered:
-    """The answer to a registration.
-
-    Attributes:
-        version: The version that holds the bytes.
-        created: False when these bytes were registered before.
-    """
-
-    version: ModelVersion
-    created: bool
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A version before it has a number.
-
-    Attributes:
-        actor: Who registers it; the ledger names it.
-        door: The way it came in.
-        details: What was said about it.
-        mirror_state: What MLflow still has to learn, or to give.
-        columns: What was read from its files, by column, and who is to be named for it.
-        files: Its manifest; their bytes are in the blob store. Empty while they are unread.
-        request_id: Of the request that asked, where that is not the one being answered.
-    """
-
-    actor: Actor
-    door: Door
-    details: Details
-    mirror_state: MirrorState
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    files: tuple[FileEntry, ...] = ()
-    request_id: str = ""
-
-    @classmethod
-    def of_files(
-        cls, actor: Actor, files: Sequence[FileEntry], inspected: Inspected, details: Details,
-        door: Door, *, request_id: str = "",
-    ) -> "Draft":  # fmt: skip
-        """Return a version to be of files whose bytes are here."""
-        return cls(
-            actor=actor,
-            door=door,
-            details=replace(details, run_id=details.run_id or inspected.run_id),
-            mirror_state=MirrorState.PENDING,
-            columns={
-                **columns_of(inspected),
-                "manifest_digest": digests.of_manifest(files),
-                "size": sum(file.size for file in files),
-            },
-            files=tuple(files),
-            request_id=request_id,
-        )
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of its manifest; "" while its files are unread."""
-        return str(self.columns.get("manifest_digest", ""))
-
-    def version(self, model: RegisteredModel, number: int, now: datetime) -> ModelVersion:
-        """Return the row, unsaved."""
-        return ModelVersion(
-            model=model,
-            number=number,
-            door=self.door,
-            mirror_state=self.mirror_state,
-            next_reconcile_at=now,
-            **{name: getattr(self.details, name) for name in self.details.__dataclass_fields__},
-            **{"registered_by": self.actor.name, **self.columns},
-        )
-
-    def record(self, version: ModelVersion) -> None:
-        """Write the ledger entry of `version`."""
-        names = ("number", "door", "format", "size", "source")
-        named = {"request_id": self.request_id} if self.request_id else {}
-        with structlog.contextvars.bound_contextvars(**named):
-            audit.record(
-                actor=self.actor,
-                verb="registry.version.register",
-                target=f"version/{version.public_id}",
-                subject=f"{version.model.name} v{version.number}",
-                after={
-                    **{name: getattr(version, name) for name in names},
-                    "digest": version.manifest_digest,
-                },
-            )
-
-
-def register_version(
-    *,
-    actor: Actor,
-    model: str,
-    uploads: Sequence[UploadedPath],
-    details: Details,
-    door: Door = Door.REST,
-) -> Registered:
-    """Register completed uploads as the next version of `model`.
-
-    1. Find the model and the uploads, and check that the actor may.
-    2. Unpack an archive, read what the files are, and refuse what is none of the formats.
-    3. Put the bytes into the blob store, outside any transaction.
-    4. Under the model's lock: the same bytes again give the existing version; otherwise the
-       next number, the row, its files and the ledger entry.
-
-    Raises:
-        Missing: There is no such model or upload.
-        Invalid: The files are not a model, or the archive is unsafe.
-        Conflict: The model is archived, or an upload is not complete.
-        Transient: The disk is full; nothing is registered, and the uploads are kept.
-    """
-    row = selectors.model(actor, model)
-    access.require(actor, "registry.version.register", team=row.team.slug)
-    _refuse_archived(row)
-    rows = [(selectors.upload(actor, given.upload), given.path) for given in _some(uploads)]
-    staged = staging.stage(rows)
-    with transaction.atomic():
-        registered = _register(actor, model, staged.files, staged.inspected, details, door)
-        if registered.created:
-            staging.settle([upload for upload, _ in rows])
-    return registered
-
-
-def register_files(
-    *,
-    actor: Actor,
-    model: str,
-    files: Sequence[FileEntry],
-    inspected: Inspected,
-    details: Details,
-    door: Door = Door.REST,
-) -> Registered:
-    """Register files whose bytes are in the blob store as the next version of `model`.
-
-    Asking twice is safe, also at the same time: the model's lock puts one request first, and
-    the other finds its version by the manifest's digest.
-
-    Raises:
-        Missing: There is no such model.
-        Conflict: The model is archived.
-    """
-    with transaction.atomic():
-        return _register(actor, model, files, inspected, details, door)
-
-
-def register_run(
-    *,
-    actor: Actor,
-    model: str,
-    run_id: str,
-    artifact_path: str,
-    details: Details,
-    door: Door = Door.REST,
-) -> Registered:
-    """Register the model that an MLflow run logged, as the next version of `model`.
-
-    The number is given now; the bytes follow: a worker fetches them (`mirror_state` is
-    "adopting", `source` is "runs:/RUN/PATH") and calls `complete_adoption`.
-
-    Raises:
-        Missing: There is no such model.
-        Invalid: The run id or the artifact path cannot be one.
-    """
-    if not run_id.isalnum() or len(run_id) > 64:
-        raise Invalid(
-            f"{run_id[:80]!r} is not the id of an MLflow run.",
-            remedy="Copy the run's id from MLflow: 32 hexadecimal digits.",
-            field="run_id",
-            code="registry.bad_run_id",
-        )
-    source = f"runs:/{run_id}/{names.file_path(artifact_path or 'model')}"
-    with transaction.atomic():
-        numbering.hold(model)  # before the row's lock, as MLflow's door does
-        row = selectors.model_for_update(actor, model)
-        access.require(actor, "registry.version.register", team=row.team.slug)
-        _refuse_archived(row)
-        existing = selectors.version_with_source(row.pk, source)
-        if existing is not None:
-            existing.model = row
-            return Registered(existing, created=False)
-        draft = Draft(
-            actor=actor,
-            door=door,
-            details=replace(details, run_id=run_id, source=source),
-            mirror_state=MirrorState.ADOPTING,
-        )
-        (version,) = insert_all(row, [draft], first_number=row.next_number)
-    return Registered(version, created=True)
-
-
-def insert_adopted(
-    *, actor: Actor, model: RegisteredModel, number: int, registered_by: str, details: Details
-) -> ModelVersion:
-    """Insert a version that MLflow has numbered, its bytes still unread.
-
-    The caller holds the model's lock.
-    """
-    draft = Draft(
-        actor=actor,
-        door=Door.MLFLOW,
-        details=details,
-        mirror_state=MirrorState.ADOPTING,
-        columns={"registered_by": registered_by or actor.name},
-    )
-    (version,) = insert_all(model, [draft], first_number=number)
-    return version
-
-
-def insert_all(
-    model: RegisteredModel, drafts: Sequence[Draft], *, first_number: int
-) -> list[ModelVersion]:
-    """Insert versions of one model under consecutive numbers, each with its ledger entry.
-
-    The caller holds the model's lock, and has found out that nothing stands against them.
-    """
-    now = SystemClock().now()
-    numbered = list(enumerate(drafts, start=first_number))
-    versions = ModelVersion.objects.bulk_create(
-        draft.version(model, number, now) for number, draft in numbered
-    )
-    insert_files(
-        [(v, file) for v, draft in zip(versions, drafts, strict=True) for file in draft.files]
-    )
-    last = first_number + len(versions) - 1
-    RegisteredModel.objects.filter(pk=model.pk).update(
-        next_number=max(model.next_number, last + 1),
-        latest_number=max(model.latest_number or 0, last),
-        version_count=F("version_count") + len(versions),
-        changed_at=now,
-    )
-    for version, draft in zip(versions, drafts, strict=True):
-        draft.record(version)
-    announce_all(
-        ["home", f"model/{model.public_id}", *(f"version/{v.public_id}" for v in versions)]
-    )
-    # One message is enough: a sweep, at most a second later, finds the others.
-    nudge("version", versions[0].pk)
-    return versions
-
-
-def insert_files(files: Sequence[tuple[ModelVersion, FileEntry]]) -> None:
-    """Insert the files of manifests, each beside its version."""
-    VersionFile.objects.bulk_create(
-        VersionFile(version=version, path=f.path, sha256=f.sha256, size=f.size)
-        for version, f in files
-    )
-
-
-def columns_of(inspected: Inspected) -> dict[str, Any]:
-    """Return what was read from the files, by column."""
-    return {
-        "format": str(inspected.format),
-        "framework": inspected.framework[:80],
-        "inputs": inspected.inputs,
-        "outputs": inspected.outputs,
-        "facts": inspected.facts,
-    }
 
 
 def edit_version(
@@ -442,27 +162,6 @@ def remirror(version: ModelVersion) -> None:
 REMIRRORED = ["mirror_state", "mirror_problem", "next_reconcile_at", "changed_at"]
 
 
-def _register(
-    actor: Actor,
-    model: str,
-    files: Sequence[FileEntry],
-    inspected: Inspected,
-    details: Details,
-    door: Door,
-) -> Registered:
-    draft = Draft.of_files(actor, files, inspected, details, door)
-    numbering.hold(model)  # before the row's lock, as MLflow's door does
-    row = selectors.model_for_update(actor, model)
-    access.require(actor, "registry.version.register", team=row.team.slug)
-    _refuse_archived(row)
-    existing = selectors.version_with_digest(row.pk, draft.digest)
-    if existing is not None:
-        existing.model = row
-        return Registered(existing, created=False)
-    (version,) = insert_all(row, [draft], first_number=row.next_number)
-    return Registered(version, created=True)
-
-
 def _judge(
     actor: Actor, version_id: int, move: VersionMove, verb: str, reason: str
 ) -> ModelVersion:
@@ -541,23 +240,3 @@ def _clean(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def _refuse_archived(model: RegisteredModel) -> None:
-    if model.archived_at is not None:
-        raise Conflict(
-            f"The model {model.name} is archived.",
-            remedy="Restore it first.",
-            code="registry.model_archived",
-        )
-
-
-def _some(uploads: Sequence[UploadedPath]) -> Sequence[UploadedPath]:
-    if uploads:
-        return uploads
-    raise Invalid(
-        "No upload is named.",
-        remedy="Send upload, uploads, or run_id with artifact_path.",
-        field="upload",
-        code="registry.nothing_to_register",
-    )
