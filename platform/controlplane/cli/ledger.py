@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from apps.audit.domain import signing
-from apps.audit.domain.verifying import Report, Verifier, known_checkpoints
+from apps.audit.domain.verifying.checkpoints import known_checkpoints
+from apps.audit.domain.verifying.findings import Report
+from apps.audit.domain.verifying.verifier import Verifier
 from controlplane.cli.output import note, show
 
 BROKEN = 1

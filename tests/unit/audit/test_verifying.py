@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.audit.domain import chain, signing
-from apps.audit.domain.verifying import Kind, Report, Verifier, known_checkpoints
+from apps.audit.domain.verifying.checkpoints import known_checkpoints
+from apps.audit.domain.verifying.findings import Kind, Report
+from apps.audit.domain.verifying.verifier import Verifier
 from tests.unit.audit.exports import (
     AT,
     COUNT,
