@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.analysis import gathering
 from apps.analysis.domain import spec
-from tests.integration.analysis.test_loop import House
+from tests.integration.analysis.house import House
 
 pytestmark = pytest.mark.django_db
 
