@@ -22,7 +22,7 @@ from controlplane.kernel.errors import Transient
 from tests import factories, mlflow_server
 from tests.integration.door import looking, open_door, until
 from tests.integration.door import worker as mirroring
-from tests.integration.test_mlflow_door import (
+from tests.integration.mlflow_door.calling import (
     CLIENT,
     aliases,
     call,
