@@ -7,7 +7,8 @@ import pytest
 from django.test import Client, override_settings
 
 from apps.accounts.models import Person
-from tests import factories
+from tests import factories, governed
+from tests.governed import Governed
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +37,9 @@ def viewer(db: None) -> Client:
     somebody = Client()
     somebody.force_login(factories.person(username="vic", role="viewer"))
     return somebody
+
+
+@pytest.fixture
+def house(db: None) -> Governed:
+    """Return a yard where releases to production need two approvals."""
+    return governed.house()

@@ -6,7 +6,7 @@ from django.test import Client
 from apps.endpoints.models import Revision
 from apps.rollouts.models import Rollout
 from tests import factories
-from tests.web.test_releases import sound, text
+from tests.web.pages import sound, text
 
 pytestmark = pytest.mark.django_db
 

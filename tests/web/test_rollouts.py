@@ -13,8 +13,8 @@ from apps.rollouts.models import Rollout
 from apps.rollouts.web.judged import baselines
 from tests import factories
 from tests.web import rolling
+from tests.web.pages import sound, text
 from tests.web.rolling import Scene
-from tests.web.test_releases import sound, text
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert('x')</script>"

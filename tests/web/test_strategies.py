@@ -14,7 +14,7 @@ from apps.rollouts.models import StrategyTemplate
 from apps.rollouts.web import fields
 from apps.rollouts.web.forms import FORMS
 from tests import factories, governed
-from tests.web.test_releases import sound
+from tests.web.pages import sound
 
 pytestmark = pytest.mark.django_db
 CAREFUL = "/strategies/production/careful-canary"
