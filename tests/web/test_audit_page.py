@@ -60,7 +60,7 @@ def test_an_entry_is_a_sentence_with_its_reason_and_its_seal(ada: Client) -> Non
     page = text(ada)
     assert "<strong>grace</strong> approved card-fraud v42 to production" in page
     assert "“It is better”" in page
-    assert "the builder asked for a build of iris v1" in page
+    assert "The builder asked for a build of iris v1" in page
     assert ">#1</span>" in page
     assert "not yet" in page
 
