@@ -1,6 +1,7 @@
-"""The other strategies on the whole stack: linear, shadow, A/B, bandit and recreate, with callers.
+"""The other strategies on the whole stack, and a canary that a person drives, with callers.
 
-Canary and blue-green have journeys of their own. Who answers is learnt from the answers.
+Linear, shadow, A/B, bandit and recreate: canary and blue-green by themselves have journeys of
+their own. Who answers is learnt from the answers.
 """
 
 import json
@@ -78,6 +79,41 @@ def test_linear_climbs_in_equal_steps(client: Client, url: str) -> None:
     seen = [e["sentence"] for e in canaries.story(client, row) if e["kind"] == "seen"]
     assert len(seen) == 3
     assert callers.failed() == []
+
+
+def test_a_person_pauses_resumes_skips_and_promotes_by_three_doors(
+    client: Client, url: str, stack: Stack, desk: Page
+) -> None:
+    hour = [{"weight": weight, "hold_seconds": 3600} for weight in (5, 25, 50)]
+    strategy = {"kind": "canary", "metrics": [ERRORS], "steps": hour}
+    with Callers(url).calling() as callers:
+        row = canaries.begin(client, NAME, twin(client), strategy)
+        until(client, row, lambda r: r["weight"] == 5)
+        desk.goto(f"{stack.web}/rollouts/{row['id']}")
+        desk.locator("#do-pause").click()
+        dialog = desk.get_by_role("dialog")
+        dialog.get_by_label("Why").fill("Lunch.")
+        dialog.get_by_role("button", name="Pause the rollout").click()
+        expect(desk.locator(".page-title .badge").first).to_have_text("Paused", timeout=SOON)
+        expect(desk.locator("main")).to_contain_text("Lunch.")
+        paused = client.get(canaries.path(row))
+        assert (paused["pause"]["kind"], paused["weight"]) == ("person", 5)
+        by_command(stack, client, "resume", row)
+        until(client, row, lambda r: r["state"] == "progressing")
+        by_command(stack, client, "skip", row, "--reason", "Seen enough.")
+        until(client, row, lambda r: r["weight"] == 25)
+        client.post(f"{canaries.path(row)}/promote", {"reason": "It is good."})
+        found = until(client, row, lambda r: r["ended_at"])
+    assert found["state"] == "promoted"
+    assert callers.failed() == []
+    done = ["paused", "resumed", "skipped", "advanced", "promoted", "settled"]
+    assert [e["kind"] for e in canaries.story(client, row) if e["kind"] in done] == done
+
+
+def by_command(stack: Stack, client: Client, verb: str, row: Json, *more: str) -> None:
+    """Act on a rollout by the command line."""
+    done = canaries.modelyard(stack, client, "rollout", verb, row["id"], *more)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_experiment_keeps_callers_on_their_side_and_the_better_takes_over(
