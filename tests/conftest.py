@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 from controlplane.drivers.local import postgres as server
 from controlplane.project.settings.test import TEST_HOME
-from tests import mlflow_server
+from tests import database, mlflow_server
 
 pytest_plugins = ["tests.plugins.flush", "tests.plugins.ledger"]
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -33,9 +35,17 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
-    postgres: str, django_db_modify_db_settings_parallel_suffix: None
+    postgres: str,
+    django_db_modify_db_settings_parallel_suffix: None,
+    django_db_blocker: DjangoDbBlocker,
 ) -> None:
-    """Have pytest-django make its database on our server."""
+    """Have pytest-django make its database on our server, as a copy of one that is migrated."""
+    making = _hold("template.lock", fcntl.LOCK_EX)
+    try:
+        with django_db_blocker.unblock():
+            connection.settings_dict["TEST"]["TEMPLATE"] = database.template()
+    finally:
+        os.close(making)
 
 
 def _hold(name: str, how: int) -> int:
