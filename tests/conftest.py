@@ -1,6 +1,7 @@
 """What every test may use: a real PostgreSQL, started on first use and shared by all workers."""
 
 import fcntl
+import gc
 import os
 import subprocess
 import sys
@@ -17,6 +18,12 @@ from tests import database, mlflow_server
 
 pytest_plugins = ["tests.plugins.flush", "tests.plugins.ledger"]
 KEEPER = Path(__file__).with_name("keeper.py")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what lives as long as the process: modules, tests, models."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
