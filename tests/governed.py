@@ -86,11 +86,13 @@ class Governed:
         """Run one pass over the release, its rollout and its endpoint, those that are due."""
         self.now += timedelta(seconds=1)
         self._pass(Kind(Release, ReleaseReconciler), row.pk)
-        seen = self.fresh(row)
-        if seen.rollout_id is not None:
+        rollout, endpoint = Release.objects.values_list("rollout_id", "rollout__endpoint_id").get(
+            pk=row.pk
+        )
+        if rollout is not None:
             reconciler = EndpointReconciler(self.servers, self.router)
-            self._pass(Kind(Endpoint, lambda: reconciler), seen.rollout.endpoint_id)
-            self._pass(Kind(Rollout, lambda: RolloutReconciler(MemoryCapacity())), seen.rollout_id)
+            self._pass(Kind(Endpoint, lambda: reconciler), endpoint)
+            self._pass(Kind(Rollout, lambda: RolloutReconciler(MemoryCapacity())), rollout)
 
     def run(
         self, row: Release, until: Callable[[Release], bool] | str = "", *, passes: int = 60
