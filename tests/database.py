@@ -7,11 +7,16 @@ kept in a schema of its own, and every table is emptied by DELETE and filled fro
 """
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from django.core.management import call_command
 from django.db import connection, transaction
+from pytest_django import DjangoDbBlocker
 
+Made = TypeVar("Made")
 ROOT = Path(__file__).parents[1]
 PREFIX = "template_"
 KEEP = """
@@ -64,6 +69,25 @@ def empty() -> None:
     """Leave in the database what migrations made, and nothing else."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(EMPTY)
+
+
+@contextmanager
+def shared(blocker: DjangoDbBlocker, make: Callable[[], Made]) -> Iterator[Made]:
+    """Make rows for all tests of a module that commit nothing: each takes back only its own.
+
+    For fixtures of the scope `module` that also ask for `django_db_setup`.
+    """
+    with blocker.unblock():
+        around = transaction.atomic()
+        around._from_testcase = True  # type: ignore[attr-defined]  # a durable block may be inside
+        around.__enter__()
+        made = make()
+    try:
+        yield made
+    finally:
+        with blocker.unblock():
+            transaction.set_rollback(True)
+            around.__exit__(None, None, None)
 
 
 def _made_of() -> str:

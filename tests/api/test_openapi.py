@@ -13,11 +13,12 @@ from django.db import close_old_connections, transaction
 from django.test import Client
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pytest_django import DjangoDbBlocker
 
 from controlplane.http.api_docs import document, generated
 from controlplane.project.management.commands.openapi import FILE
-from tests import factories
-from tests.api.house import House
+from tests import database, factories
+from tests.api.house import House, build
 
 EXAMPLES = 6
 WRONG = defaultdict(lambda: "no such thing", number=0)
@@ -49,6 +50,13 @@ def test_anybody_may_read_the_document(client: Client) -> None:
 
 
 # --- trying every operation with what the document allows ---------------------------------------
+
+
+@pytest.fixture(scope="module")
+def house(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[House]:
+    """Build one house for all operations: every try is rolled back."""
+    with database.shared(django_db_blocker, build) as made:
+        yield made
 
 
 @pytest.fixture
