@@ -25,7 +25,7 @@ def serving(folder: Path, *, port: int | None = None) -> Iterator[str]:
     """Run a server on what lies in `folder`, and yield its address; its port is free if None."""
     port = port or free_port()
     command = [
-        sys.executable, "-m", "mlflow", "server",
+        sys.executable, "-m", "controlplane.drivers.local.mlflow_server",
         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
         "--artifacts-destination", str(folder / "artifacts"),
         "--host", "127.0.0.1", "--port", str(port),
