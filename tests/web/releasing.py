@@ -15,7 +15,7 @@ from apps.registry.models import ModelVersion, RegisteredModel
 from apps.releases import services
 from apps.releases.models import Comment, Release
 from controlplane.kernel import digests
-from tests import factories, governed
+from tests import database, factories, governed
 from tests.governed import Governed
 from tests.web import filling
 
@@ -144,6 +144,7 @@ def many(house: Governed, row: Release, count: int) -> None:
         )
         for n, request in enumerate(asked)
     )  # fmt: skip
+    database.analyse()
 
 
 def _describe(

@@ -7,7 +7,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from apps.builds.models import Build
-from tests import factories
+from tests import database, factories
 from tests.web import filling
 
 
@@ -78,6 +78,8 @@ def fill(count: int) -> None:
         filling.endpoint(newest, places[0])
         if number:
             filling.endpoint(newest, places[2], state="failed", traffic=False)
+    if count > 1:
+        database.analyse()
 
 
 def path_of(path: str) -> str:
