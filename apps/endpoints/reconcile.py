@@ -16,19 +16,10 @@ from django.db.models import F
 
 from apps.audit import services as audit
 from apps.endpoints.domain import decide as d
-from apps.endpoints.domain import keys, runtimes, sizes, trials
+from apps.endpoints.domain import trials
 from apps.endpoints.domain.states import REVISION, RevisionMove, RevisionState
-from apps.endpoints.domain.values import (
-    Golden,
-    Problem,
-    Replica,
-    ReplicaState,
-    RevisionFacts,
-    Route,
-    RouteSeen,
-    Servers,
-    ServerSpec,
-)
+from apps.endpoints.domain.values import Problem, ReplicaState
+from apps.endpoints.facts import address, facts_of, kept, open_revisions
 from apps.endpoints.models import Endpoint, Revision
 from apps.endpoints.ports import ModelServers, TrafficRouter
 from controlplane.db.live import announce
@@ -44,7 +35,6 @@ ACTOR = worker("endpoints")
 SOON = timedelta(seconds=1)  # a pass that comes sooner than this is asked for, not swept up
 PATIENCE = timedelta(seconds=5)  # the longest pause after something outside did not answer
 PARKED = timedelta(seconds=60)
-PREPARED_WITHIN = 300.0  # seconds to make an environment, where a runtime needs one
 ENDED = (RevisionState.RETIRED, RevisionState.FAILED)
 MOMENTS = {
     RevisionState.STARTING: "started_at",
@@ -102,14 +92,14 @@ class EndpointReconciler:
         self, claims: Sequence[Claim[Endpoint]], now: datetime
     ) -> Sequence[Claim[Endpoint]]:
         """Read the open revisions of all by one query; every endpoint has its own pass."""
-        rows = _open_revisions([claim.row for claim in claims])
+        rows = open_revisions([claim.row for claim in claims])
         for claim in claims:
             claim.row.ahead = tuple(row for row in rows if row.endpoint_id == claim.row.pk)
         return claims
 
     def park(self, claim: Claim[Endpoint], error: ControlPlaneError, now: datetime) -> None:
         """Fail what is on its way, for `error`; leave what is live as it is, and look again."""
-        rows = _open_revisions([claim.row])
+        rows = open_revisions([claim.row])
         problem = Problem(error.code, error.sentence, error.remedy)
         with transaction.atomic():
             if not claim.record(next_at=now + PARKED, attempts=0):
@@ -126,13 +116,13 @@ class EndpointReconciler:
 
     def _observe(self, claim: Claim[Endpoint], now: datetime) -> Pass:
         endpoint = claim.row
-        rows = endpoint.ahead if endpoint.ahead is not None else _open_revisions([endpoint])
-        revisions = tuple(_facts_of(endpoint, row) for row in rows)
+        rows = endpoint.ahead if endpoint.ahead is not None else open_revisions([endpoint])
+        revisions = tuple(facts_of(endpoint, row) for row in rows)
         waiting = any(r.state == RevisionState.PENDING for r in rows)
         facts = d.EndpointFacts(
             at=now,
             retired=endpoint.retired_at is not None,
-            route=_address(endpoint),
+            route=address(endpoint),
             revisions=revisions,
             seen=self.router.observe(endpoint.public_id),
             servers=self.servers.observe([r.public_id for r in rows]),
@@ -309,7 +299,7 @@ def _seen(row: Revision, facts: d.EndpointFacts) -> dict[str, Any]:
     if weight != row.observed_weight or (weight and row.observed_weight_since is None):
         seen |= {"observed_weight": weight, "observed_weight_since": facts.at}
     servers = facts.servers.get(row.public_id)
-    replicas = [_replica(r) for r in servers.replicas] if servers else []
+    replicas = [kept(r) for r in servers.replicas] if servers else []
     if replicas != row.observed_replicas:
         meant_to_run = row.state in (*d.ON_ITS_WAY, RevisionState.LIVE)
         ended = _ends(row.observed_replicas, replicas) if meant_to_run else 0
@@ -324,15 +314,6 @@ def _ends(before: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]])
     processes = {r["index"]: r["pid"] for r in now}
     ready = (r for r in before if r["state"] == ReplicaState.READY)
     return sum(r["index"] in processes and processes[r["index"]] != r["pid"] for r in ready)
-
-
-def _replica(replica: Replica) -> dict[str, Any]:
-    return {
-        "index": replica.index,
-        "port": replica.port,
-        "pid": replica.pid,
-        "state": str(replica.state),
-    }
 
 
 def _write(row: Revision, changes: Mapping[str, Any]) -> bool:
@@ -370,121 +351,3 @@ def _tell(row: Revision, move: RevisionMove, reason: str) -> None:
 def _announce(endpoint: Endpoint) -> None:
     announce(f"endpoint/{endpoint.public_id}")
     announce("home")
-
-
-def _open_revisions(endpoints: Sequence[Endpoint]) -> tuple[Revision, ...]:
-    rows = tuple(
-        Revision.objects.filter(endpoint__in=endpoints, ended_at=None)
-        .select_related("variant")
-        .order_by("endpoint", "number")
-    )
-    by_key = {endpoint.pk: endpoint for endpoint in endpoints}
-    for row in rows:
-        row.endpoint = by_key[row.endpoint_id]
-    return rows
-
-
-def _facts_of(endpoint: Endpoint, row: Revision) -> RevisionFacts:
-    runtime = runtimes.runtime(row.runtime)
-    return RevisionFacts(
-        number=row.number,
-        state=row.state,
-        state_since=row.state_since,
-        spec=spec_of(endpoint, row),
-        memory_mb=sizes.memory_mb(model_bytes=row.variant.size, measured_mb=row.variant.memory_mb),
-        seconds_to_start=runtime.start_within.total_seconds()
-        + (PREPARED_WITHIN if runtime.prepared else 0),
-        warmed=row.warmed,
-        golden=Golden(**row.golden) if row.golden else None,
-        weight=row.observed_weight,
-        weight_since=row.observed_weight_since,
-        was_live=row.live_at is not None,
-    )
-
-
-def spec_of(endpoint: Endpoint, row: Revision) -> ServerSpec:
-    """Return what a revision asks of model servers."""
-    return ServerSpec(
-        revision=row.public_id,
-        generation=endpoint.generation,
-        name=endpoint.name,
-        number=row.number,
-        digest=row.bundle_digest,
-        runtime=row.runtime,
-        replicas=row.replicas,
-        configuration=row.configuration,
-    )
-
-
-def _address(endpoint: Endpoint) -> Route:
-    return Route(
-        endpoint=endpoint.public_id,
-        generation=endpoint.generation,
-        environment=endpoint.environment.slug,
-        name=endpoint.name,
-        shares=(),
-        unavailable="",
-        timeout_ms=endpoint.timeout_ms,
-        max_request_bytes=endpoint.max_request_bytes,
-        admitted=_admitted(endpoint) if endpoint.key_required else None,
-    )
-
-
-def _admitted(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the names of the keys that are let in: those in force, and our own pages'."""
-    names = (
-        endpoint.keys.filter(revoked_at=None).order_by("id").values_list("public_id", flat=True)
-    )
-    return (*names, keys.own_name(endpoint.public_id))
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Looks at all endpoints at once, and wakes those that are not as they were last seen.
-
-    A pass over every endpoint every few seconds would cost a thousand endpoints a whole core.
-    This costs two calls and one query, whatever their number.
-    """
-
-    servers: ModelServers
-    router: TrafficRouter
-
-    def __call__(self, now: datetime) -> int:
-        """Make the endpoints due that differ, and return how many there were."""
-        remembered = _remembered()
-        servers = self.servers.observe([row["public_id"] for row in remembered])
-        routes = self.router.observe_all()
-        changed = {row["endpoint"] for row in remembered if _differs(row, servers, routes)}
-        due = Endpoint.objects.filter(pk__in=changed, lease_token=None, next_reconcile_at__gt=now)
-        woken = list(due.values_list("pk", flat=True))
-        if woken:
-            Endpoint.objects.filter(pk__in=woken).update(next_reconcile_at=now)
-            for pk in woken:
-                nudge(KIND, pk)
-        return len(woken)
-
-
-def _remembered() -> Sequence[Mapping[str, Any]]:
-    return list(
-        Revision.objects.filter(
-            ended_at=None, state__in=[RevisionState.LIVE, RevisionState.SHIFTING]
-        ).values(
-            "public_id",
-            "number",
-            "observed_weight",
-            "observed_replicas",
-            "endpoint",
-            "endpoint__public_id",
-        )
-    )
-
-
-def _differs(
-    row: Mapping[str, Any], servers: Mapping[str, Servers], routes: Mapping[str, RouteSeen]
-) -> bool:
-    there = servers.get(row["public_id"])
-    if [_replica(r) for r in (there.replicas if there else ())] != row["observed_replicas"]:
-        return True
-    seen = routes.get(row["endpoint__public_id"], RouteSeen())
-    weight = seen.route.weight_of(row["number"]) if seen.route else 0
-    return not seen.intact or weight != row["observed_weight"]

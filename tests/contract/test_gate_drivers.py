@@ -12,8 +12,8 @@ import pytest
 from apps.endpoints import services
 from apps.endpoints.domain import keys
 from apps.endpoints.domain.examples import address
+from apps.endpoints.facts import spec_of
 from apps.endpoints.models import Endpoint, Revision
-from apps.endpoints.reconcile import spec_of
 from apps.gates.domain import load
 from apps.gates.domain.finding import Verdict
 from apps.gates.domain.load import Goal, LoadPlan, LoadReport, LoadState

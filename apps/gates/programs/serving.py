@@ -9,8 +9,8 @@ from django.conf import settings
 from apps.endpoints import selectors as endpoints
 from apps.endpoints import services as endpoint_services
 from apps.endpoints.domain import examples, keys, sizes
+from apps.endpoints.facts import spec_of
 from apps.endpoints.models import Revision
-from apps.endpoints.reconcile import spec_of
 from apps.gates.domain import load
 from apps.gates.domain.finding import Finding, failed, passed, unknown
 from apps.gates.domain.load import Goal, LoadPlan, LoadResult

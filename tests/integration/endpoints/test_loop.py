@@ -12,7 +12,8 @@ from apps.endpoints import services
 from apps.endpoints.domain import decide as d
 from apps.endpoints.domain.values import Problem, ReplicaState, Share
 from apps.endpoints.models import Endpoint, Revision
-from apps.endpoints.reconcile import EndpointReconciler, Watch
+from apps.endpoints.reconcile import EndpointReconciler
+from apps.endpoints.watch import Watch
 from controlplane.db.reconcile import claim_one
 from controlplane.drivers.memory.serving import MemoryRouter, MemoryServers
 from controlplane.kernel.actor import Role
