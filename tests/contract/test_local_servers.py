@@ -58,6 +58,9 @@ def stop(outside: World, revision: str, *, generation: int = 3) -> None:
 def test_servers_come_up_answer_golden_requests_and_go(outside: World) -> None:
     asked = spec(outside, "one", replicas=2)
     outside.servers.start(asked)
+    begun = seen(outside, "one")
+    assert begun is not None
+    assert len(begun.replicas) == 2, "what was asked for is seen at once, ready or not"
     outside.servers.start(asked)
     there = ready(outside, asked)
     assert len({r.pid for r in there.replicas}) == 2

@@ -6,26 +6,18 @@ servers that gave up. The processes themselves are programs of the supervisor, o
 it starts them again, with growing pauses, when they end. Nothing here waits for a process.
 """
 
-import fcntl
-import http.client
-import json
 import os
 import shlex
 import shutil
 import time
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import httpx
 import psutil
 
-from apps.endpoints.domain import golden
 from apps.endpoints.domain.values import (
     Golden,
     Problem,
@@ -34,29 +26,19 @@ from apps.endpoints.domain.values import (
     Servers,
     ServerSpec,
 )
-from controlplane.drivers.local import launch, ports
+from controlplane.drivers.local import asking, launch, ports
+from controlplane.drivers.local.commands import Command, Commands, read_json
 from controlplane.drivers.local.supervisor import ProcessStatus, Supervisor
 from controlplane.drivers.oci.layout import OciLayout
-from controlplane.kernel.errors import Conflict, Transient
+from controlplane.kernel.errors import Transient
 
-PORTS = range(20_000, 30_000)  # below the ports that the system hands out by itself
 RETRIES = 4  # failed starts, each a second later than the last, before the supervisor gives up
 RESERVE_MB = 256  # memory that is not given away
 FRESH = 0.2  # seconds for which the supervisor's answer is shared between passes
 READY_FOR = 8.0  # seconds for which a replica that was ready is not asked again
 HUNG_AFTER = 60.0  # seconds without an answer, after the time to start, before a new start
-WARM_UPS = 3  # requests to each replica
 LOG_TAIL = 8_192  # bytes
 LOGS_KEPT = timedelta(days=7)  # of servers that are gone, for whoever asks why
-EXAMPLE_BYTES = 8_192
-
-
-@dataclass(frozen=True)
-class _State:
-    """What `state.json` holds."""
-
-    spec: ServerSpec
-    ports: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -81,6 +63,7 @@ class LocalServers:
         """Run servers below `home` (MODELYARD_HOME), from the bundles in `bundles`."""
         self._home, self._folder = home, home / "servers"
         self._supervisor, self._bundles, self._clock = supervisor, bundles, clock
+        self._commands = Commands(self._folder)
         self._answered: dict[str, _Answered] = {}
         self._listed: tuple[float, dict[str, ProcessStatus]] = (-1, {})
 
@@ -92,13 +75,13 @@ class LocalServers:
         3. Have every replica supervised; start again what gave up or hangs.
         4. Stop replicas beyond the number that is asked for.
         """
-        state = self._accept(spec)
+        command = self._commands.accept(spec)
         bundle = self._bundle(spec.revision)
         if not bundle.exists():
             self._bundles.materialise(spec.digest, bundle)
         programs = self._programs(fresh=True)
         for index in range(spec.replicas):
-            self._bring_up(state, index, programs.get(program(spec.revision, index)))
+            self._bring_up(command, index, programs.get(program(spec.revision, index)))
         for index, name in _of(spec.revision, programs).items():
             if index >= spec.replicas:
                 self._take_down(programs[name])
@@ -106,9 +89,9 @@ class LocalServers:
 
     def stop(self, revision: str, *, generation: int) -> None:
         """Implement `ModelServers.stop`; called again until nothing is there."""
-        state = self._read(revision)
-        if state is not None:
-            _refuse_older(state, generation)
+        command = self._commands.of(revision)
+        if command is not None:
+            command.refuse_older(generation)
         programs = self._programs(fresh=True)
         mine = _of(revision, programs)
         for name in mine.values():
@@ -119,51 +102,34 @@ class LocalServers:
 
     def observe(self, revisions: Collection[str]) -> dict[str, Servers]:
         """Implement `ModelServers.observe`."""
-        states = {revision: self._read(revision) for revision in revisions}
-        if not any(states.values()):
+        commands = {revision: self._commands.of(revision) for revision in revisions}
+        if not any(commands.values()):
             return {}
         programs = self._programs()
         return {
-            revision: self._servers(state, programs)
-            for revision, state in states.items()
-            if state is not None
+            revision: self._servers(command, programs)
+            for revision, command in commands.items()
+            if command is not None
         }
 
     def known(self) -> frozenset[str]:
         """Implement `ModelServers.known`."""
-        try:
-            return frozenset(p.name for p in self._folder.iterdir() if (p / "state.json").exists())
-        except FileNotFoundError:
-            return frozenset()
+        return self._commands.known()
 
     def warm(self, spec: ServerSpec) -> int:
         """Implement `ModelServers.warm`."""
-        cases = self._golden(spec.revision).get("cases", [])[:1] * WARM_UPS
-        answered = 0
-        for base in self._ready_addresses(spec):
-            with _caller(base) as caller:
-                for case in cases:
-                    answered += _infer(caller, spec.name, case)[0] is not None
-        return answered
+        cases = self._golden(spec.revision)["cases"]
+        return asking.warm_up(self._ready_addresses(spec), spec.name, cases)
 
     def ask_golden(self, spec: ServerSpec) -> Golden:
         """Implement `ModelServers.ask_golden`."""
         requests = self._golden(spec.revision)
-        asked, wrong, digests = 0, [], set()
-        for base in self._ready_addresses(spec):
-            with _caller(base) as caller:
-                digests.add(_digest_of(caller, spec.name))
-                for case in requests.get("cases", []):
-                    asked += 1
-                    wrong += _mistakes(caller, spec.name, case, requests["tolerance"])
-        # One replica that serves something else is as bad as all of them.
-        others = sorted(digests - {spec.digest})
-        return Golden(
-            asked=asked,
-            answered=asked - len(wrong),
-            digest=others[0] if others else spec.digest if digests else "",
-            problem=wrong[0] if wrong else "",
-            example=_example(requests.get("cases", [])),
+        return asking.ask_golden(
+            self._ready_addresses(spec),
+            spec.name,
+            spec.digest,
+            requests["cases"],
+            tolerance=requests["tolerance"],
         )
 
     def free_memory_mb(self) -> int:
@@ -184,18 +150,18 @@ class LocalServers:
                 dropped += 1
         return dropped
 
-    def _bring_up(self, state: _State, index: int, status: ProcessStatus | None) -> None:
-        name = program(state.spec.revision, index)
+    def _bring_up(self, command: Command, index: int, status: ProcessStatus | None) -> None:
+        name = program(command.spec.revision, index)
         given_up = status is not None and status.state in ("FATAL", "EXITED", "STOPPED")
-        if given_up and not ports.is_free(state.ports[index]):
-            state = self._choose_ports(state.spec, taken=state.ports[index])
-        plan = self._plan(state, index)
+        if given_up and not ports.is_free(command.ports[index]):
+            command = self._commands.choose_ports(command.spec, taken=command.ports[index])
+        plan = self._plan(command, index)
         if status is None or given_up:
             self._supervisor.add(
                 name,
                 argv=_command(plan),
                 cwd=plan.cwd,
-                log=self._log(state.spec.revision, index),
+                log=self._log(command.spec.revision, index),
                 start_seconds=int(plan.start_seconds),
                 retries=RETRIES,
                 stop_seconds=int(plan.stop_seconds),
@@ -217,28 +183,31 @@ class LocalServers:
             self._supervisor.remove(status.name)
             self._answered.pop(status.name, None)
 
-    def _servers(self, state: _State, programs: Mapping[str, ProcessStatus]) -> Servers:
-        there = _of(state.spec.revision, programs)
-        indexes = sorted(set(range(state.spec.replicas)) | set(there))
-        replicas = tuple(self._replica(state, i, programs.get(there.get(i, ""))) for i in indexes)
+    def _servers(self, command: Command, programs: Mapping[str, ProcessStatus]) -> Servers:
+        there = _of(command.spec.revision, programs)
+        indexes = sorted(set(range(command.spec.replicas)) | set(there))
+        replicas = tuple(
+            self._replica(command, i, programs.get(there.get(i, ""))) for i in indexes
+        )
         unwell = (ReplicaState.CRASHING, ReplicaState.FAILED)
         ill = next((r for r in replicas if r.state in unwell), None)
         return Servers(
-            generation=state.spec.generation,
+            generation=command.spec.generation,
             replicas=replicas,
-            problem=self._words(state, ill.index) if ill else None,
+            problem=self._words(command, ill.index) if ill else None,
         )
 
-    def _replica(self, state: _State, index: int, status: ProcessStatus | None) -> Replica:
-        port = state.ports[index] if index < len(state.ports) else None
+    def _replica(self, command: Command, index: int, status: ProcessStatus | None) -> Replica:
+        port = command.ports[index] if index < len(command.ports) else None
         if status is None:
             return Replica(index, port, None, ReplicaState.MISSING)
-        seen = self._state_of(status, self._plan(state, index))
+        seen = self._state_of(status, self._plan(command, index))
         return Replica(index, port, status.pid, seen, status.since.timestamp())
 
     def _state_of(self, status: ProcessStatus, plan: launch.LaunchPlan) -> ReplicaState:
         seen = _SEEN.get(status.state)
-        if seen is ReplicaState.CRASHING and _json(plan.problem).get("status") in launch.HOPELESS:
+        told = read_json(plan.problem) if seen is ReplicaState.CRASHING else {}
+        if told.get("status") in launch.HOPELESS:
             return ReplicaState.FAILED  # the supervisor would try again, for nothing
         if seen is not None:
             return seen
@@ -251,7 +220,7 @@ class LocalServers:
         last, now = self._answered.get(status.name), self._clock()
         if last and last.pid == status.pid and now - last.at < READY_FOR:
             return True
-        if not answers(plan.address, plan.ready_path):
+        if not asking.is_ready(plan.address, plan.ready_path):
             return False
         self._answered[status.name] = _Answered(status.pid or 0, now)
         return True
@@ -264,9 +233,9 @@ class LocalServers:
         running = status.state in ("RUNNING", "STARTING")
         return running and self._clock() - since > allowed
 
-    def _words(self, state: _State, index: int) -> Problem:
+    def _words(self, command: Command, index: int) -> Problem:
         """Return what a server said before it ended."""
-        told = _json(self._plan(state, index).problem)
+        told = read_json(self._plan(command, index).problem)
         words = str(told.get("words") or "").strip()
         if told.get("sentence"):
             sentence = str(told["sentence"])
@@ -275,7 +244,7 @@ class LocalServers:
                 f"{sentence} The server said: {words}" if words else sentence,
                 str(told.get("remedy") or ""),
             )
-        log = self._log(state.spec.revision, index)
+        log = self._log(command.spec.revision, index)
         last = _last_lines(log)
         return Problem(
             "server.failed",
@@ -284,62 +253,18 @@ class LocalServers:
             f"Its log is {log}.",
         )  # fmt: skip
 
-    def _plan(self, state: _State, index: int) -> launch.LaunchPlan:
-        spec = state.spec
+    def _plan(self, command: Command, index: int) -> launch.LaunchPlan:
+        spec = command.spec
         return launch.plan(
             spec.runtime,
             bundle=self._bundle(spec.revision),
             name=spec.name,
             revision=spec.number,
             digest=spec.digest,
-            port=state.ports[index],
+            port=command.ports[index],
             home=self._home,
             configuration=spec.configuration,
         )
-
-    def _accept(self, spec: ServerSpec) -> _State:
-        with self._locked():
-            state = self._read(spec.revision)
-            if state is not None:
-                _refuse_older(state, spec.generation)
-                if state.spec == spec and len(state.ports) >= spec.replicas:
-                    return state
-            return self._save(_State(spec, self._ports(spec, state.ports if state else ())))
-
-    def _choose_ports(self, spec: ServerSpec, *, taken: int) -> _State:
-        """Give the replica on the port `taken`, which somebody else has now, another one."""
-        with self._locked():
-            state = self._read(spec.revision) or _State(spec, ())
-            kept = tuple(p for p in state.ports if p != taken)
-            others = self._ports(spec, kept)
-            fresh = next(p for p in others if p not in kept)
-            return self._save(_State(spec, tuple(fresh if p == taken else p for p in state.ports)))
-
-    def _ports(self, spec: ServerSpec, kept: tuple[int, ...]) -> tuple[int, ...]:
-        """Return `kept`, and as many more ports as there are replicas without one."""
-        used = {p for r in self.known() if (s := self._read(r)) for p in s.ports}
-        # Two homes on one machine begin at different places, so they seldom meet.
-        first = PORTS.start + zlib.crc32(str(self._home).encode()) % (len(PORTS) - 1000)
-        for port in (*range(first, PORTS.stop), *range(PORTS.start, first)):
-            if len(kept) >= spec.replicas:
-                break
-            if port not in used and port not in kept and ports.is_free(port):
-                kept = (*kept, port)
-        return kept
-
-    def _save(self, state: _State) -> _State:
-        path = self._folder / state.spec.revision / "state.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name("state.json.new")
-        fresh.write_text(json.dumps({"spec": asdict(state.spec), "ports": state.ports}))
-        fresh.rename(path)
-        return state
-
-    def _read(self, revision: str) -> _State | None:
-        value = _json(self._folder / revision / "state.json")
-        if not value:
-            return None
-        return _State(ServerSpec(**value["spec"]), tuple(value["ports"]))
 
     def _programs(self, *, fresh: bool = False) -> dict[str, ProcessStatus]:
         at, programs = self._listed
@@ -362,25 +287,14 @@ class LocalServers:
 
     def _golden(self, revision: str) -> dict[str, Any]:
         bundle = self._bundle(revision)
-        name = _json(bundle / "bundle.json").get("golden")
-        return {"tolerance": 0.0, "cases": [], **(_json(bundle / name) if name else {})}
+        name = read_json(bundle / "bundle.json").get("golden")
+        return {"tolerance": 0.0, "cases": [], **(read_json(bundle / name) if name else {})}
 
     def _bundle(self, revision: str) -> Path:
         return self._folder / revision / "bundle"
 
     def _log(self, revision: str, index: int) -> Path:
         return self._home / "logs" / "servers" / f"{revision}-{index}.log"
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one process at a time give out ports."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 # What the supervisor's words mean for a replica; a state that is not here means that it runs.
@@ -397,18 +311,6 @@ _SEEN = {
 def program(revision: str, index: int) -> str:
     """Return the supervisor's name for one replica."""
     return f"server-{revision}-{index}"
-
-
-def answers(address: str, path: str, *, seconds: float = 1.0) -> bool:
-    """Return whether a GET of `path` is answered with 200 in time."""
-    connection = http.client.HTTPConnection(address, timeout=seconds)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _command(plan: launch.LaunchPlan) -> list[str]:
@@ -432,80 +334,6 @@ def _of(revision: str, programs: Mapping[str, ProcessStatus]) -> dict[int, str]:
         for name in programs
         if name.startswith(start) and name.removeprefix(start).isdigit()
     }
-
-
-def _refuse_older(state: _State, generation: int) -> None:
-    if state.spec.generation > generation:
-        raise Conflict(
-            f"A command of generation {generation} came after one of "
-            f"generation {state.spec.generation}.",
-            code="endpoint.overtaken",
-        )
-
-
-def _caller(base: str) -> httpx.Client:
-    return httpx.Client(base_url=base, timeout=10, trust_env=False)
-
-
-def _infer(
-    caller: httpx.Client, name: str, case: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]] | None, str]:
-    """Return the output tensors of one golden request, or None and the server's words."""
-    try:
-        answer = caller.post(f"/v2/models/{_part(name)}/infer", json={"inputs": case["inputs"]})
-    except httpx.HTTPError as error:
-        raise Transient(f"A model server did not answer: {error}", code="server.silent") from error
-    if answer.status_code != 200:
-        return None, f"The server said {answer.status_code}: {answer.text[:300]}"
-    outputs: list[dict[str, Any]] = answer.json().get("outputs", [])
-    return outputs, ""
-
-
-def _mistakes(
-    caller: httpx.Client, name: str, case: Mapping[str, Any], tolerance: float
-) -> list[str]:
-    outputs, words = _infer(caller, name, case)
-    if outputs is None:
-        return [words]
-    difference = golden.difference(case["outputs"], outputs, tolerance=tolerance)
-    return [difference] if difference else []
-
-
-def _example(cases: list[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Return the inputs of the first golden request, unless they are too much to look at."""
-    inputs = tuple(cases[0]["inputs"]) if cases else ()
-    return inputs if len(json.dumps(inputs)) <= EXAMPLE_BYTES else ()
-
-
-def _digest_of(caller: httpx.Client, name: str) -> str:
-    """Return the digest of the bundle that the server says it serves.
-
-    Metadata has it for our own servers, the model's configuration for Triton.
-    """
-    for path in (f"/v2/models/{_part(name)}", f"/v2/models/{_part(name)}/config"):
-        try:
-            answer = caller.get(path)
-            parameters = answer.json().get("parameters", {}) if answer.is_success else {}
-        except (httpx.HTTPError, ValueError) as error:
-            raise Transient(
-                f"A model server did not answer: {error}", code="server.silent"
-            ) from error
-        found = parameters.get("bundle_digest", "")
-        if found:
-            return str(found.get("string_value", "") if isinstance(found, dict) else found)
-    return ""
-
-
-def _part(name: str) -> str:
-    return quote(name, safe="")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _last_lines(log: Path) -> str:
