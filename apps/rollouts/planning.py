@@ -13,6 +13,7 @@ from apps.rollouts.domain.steps import Allocation, Step, compile_steps, trial
 from apps.rollouts.domain.strategy import Strategy, StrategyKind
 from apps.rollouts.models import Rollout
 from apps.slos import selectors as slos
+from controlplane.kernel.errors import Invalid
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,15 @@ def of(row: Rollout) -> Planned:
     """Return what the rollout does."""
     strategy = document.parse(row.strategy)
     return Planned(strategy, compile_steps(strategy, has_stable=row.stable_id is not None))
+
+
+def is_legible(row: Rollout) -> bool:
+    """Return whether the row's strategy can be read."""
+    try:
+        of(row)
+    except Invalid:
+        return False
+    return True
 
 
 def subject(row: Rollout) -> str:

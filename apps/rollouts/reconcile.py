@@ -120,10 +120,7 @@ def _just_a_wait(sight: Sight | None) -> d.Wait | None:
     """Return the action where it is to wait on, and nothing is noticed; None otherwise."""
     if sight is None or _step_first_seen(sight) is not None:
         return None
-    try:
-        action = _decide(sight)
-    except Exception:  # its own pass meets that again, and says so
-        return None
+    action = _decide(sight)
     return action if isinstance(action, d.Wait) and action.fit is None else None
 
 

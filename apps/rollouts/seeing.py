@@ -57,9 +57,12 @@ def look(pk: int, capacity: Capacity, now: datetime) -> Sight:
 
 
 def look_at_many(pks: Iterable[int], now: datetime) -> list[Sight]:
-    """Read everything about rollouts that have begun, by two queries; others are left out."""
+    """Read everything about rollouts, by two queries.
+
+    Those that have not begun, or whose strategy cannot be read, are left out.
+    """
     rows = Rollout.objects.select_related(*WHOLE_ROW).filter(pk__in=list(pks))
-    begun = list(rows.exclude(state=RolloutState.PENDING))
+    begun = [row for row in rows.exclude(state=RolloutState.PENDING) if planning.is_legible(row)]
     standings = _standings(begun, now)
     return [_sight(row, standings, None, now) for row in begun]
 

@@ -123,6 +123,21 @@ def test_one_that_cannot_be_looked_at_stops_no_other(house: House) -> None:
     assert other.looked_at > before
 
 
+def test_one_whose_strategy_cannot_be_read_stops_no_other(house: House) -> None:
+    broken, _ = begin(house, [0.005, 0.005])
+    sweep(house)
+    Rollout.objects.filter(pk=broken.pk).update(strategy={"kind": "hope"})
+    all_due(Rollout, house)
+    given = claims(Rollout, house)
+    left = house.kinds["rollout"].reconciler().together(given, house.now)  # type: ignore[attr-defined]
+    assert [claim.row.pk for claim in left] == [broken.pk]
+    assert Rollout.objects.exclude(pk=broken.pk).get().next_reconcile_at > house.now
+    for _ in range(loop.PATIENCE):
+        house.now += 2 * LEASE  # whoever held it is gone
+        loop.reconcile_one(house.kinds["rollout"], broken.pk, now=house.now)
+    assert "hope" in Rollout.objects.get(pk=broken.pk).waits_for
+
+
 def test_a_sweep_that_fails_as_a_whole_leaves_every_row_to_its_own_pass(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
