@@ -14,10 +14,11 @@ from django.db import connection
 from apps.analysis.models import AnalysisRun
 from apps.analysis.reconcile import AnalysisReconciler
 from apps.endpoints import services as endpoints
+from apps.endpoints.domain.values import WHOLE, Route
 from apps.endpoints.models import Endpoint
 from apps.endpoints.reconcile import EndpointReconciler
 from apps.monitoring.domain import histogram, windows
-from apps.monitoring.models import LastReading, TrafficWindow
+from apps.monitoring.models import FeedbackWindow, LastReading, TrafficWindow
 from apps.rollouts import services
 from apps.rollouts.domain import authorization as a
 from apps.rollouts.models import Rollout
@@ -49,11 +50,14 @@ class Traffic:
         rate: Requests per second at the endpoint.
         errors: Share of requests that fail, by revision number.
         slow: Share of requests that take 400 ms instead of 10, by revision number.
+        rewards: What is told of predictions: the share with `accepted` = 1, by segment and
+            revision number. Every segment makes as many requests.
     """
 
     rate: float = 50.0
     errors: dict[int, float] = field(default_factory=dict)
     slow: dict[int, float] = field(default_factory=dict)
+    rewards: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -205,6 +209,7 @@ class House:
             requests = self._drawn(told.rate * WINDOW.total_seconds() * weight / 100)
             if requests:
                 self._add(revision, told, requests)
+            self._tell(revision, told, route)
 
     def _add(self, revision: Any, told: Traffic, requests: int) -> None:
         counts = histogram.empty()
@@ -216,6 +221,22 @@ class House:
             revision=revision, starts_at=self.told_until, requests=requests, errors_5xx=failed,
             latency=counts,
         )  # fmt: skip
+
+    def _tell(self, revision: Any, told: Traffic, route: Route) -> None:
+        splits = {each.value: each.weight for each in route.segments}
+        for segment, shares in told.rewards.items():
+            weight = route.weight_of(revision.number)
+            if segment in splits:
+                of_candidate = splits[segment]
+                candidate = revision.number == route.candidate
+                weight = of_candidate if candidate else WHOLE - of_candidate
+            each = told.rate * WINDOW.total_seconds() / len(told.rewards)
+            if count := self._drawn(each * weight / 100):
+                total = self._share(count, shares[revision.number])
+                FeedbackWindow.objects.create(
+                    revision=revision, metric="accepted", segment=segment,
+                    starts_at=self.told_until, count=count, total=total, squares=total,
+                )  # fmt: skip
 
     def _drawn(self, mean: float) -> int:
         return max(0, round(self.random.gauss(mean, mean**0.5))) if mean else 0

@@ -1,12 +1,13 @@
 """What an experiment or a bandit has come to, from what callers have sent. Nothing here writes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from apps.analysis import selectors as analyses
 from apps.analysis.domain import bandit, experiment
 from apps.analysis.domain.bandit import Arm, Bounds, Decision, Ending
+from apps.endpoints.models import Revision
 from apps.monitoring import selectors as monitoring
 from apps.rollouts import planning
 from apps.rollouts.domain.decide import Outcome
@@ -26,7 +27,9 @@ OUTCOMES = {
 }
 CLIMBING = RolloutState.PROGRESSING
 WHOLE = 100  # percent
+REST = ""  # what belongs to no segment that the strategy names
 Told = Mapping[tuple[int, str], Tally]  # by revision and segment
+Segments = Mapping[str, Sequence[Arm]]
 
 
 @dataclass(frozen=True)
@@ -80,18 +83,18 @@ def _of_experiment(row: Rollout, plan: Planned, trying: Trying, now: datetime) -
 
 
 def _of_bandit(row: Rollout, trying: Trying, begun: datetime, now: datetime) -> Learnt:
-    told = _told(row, trying, begun, now)
+    segments = _segments(row, trying, _told(row, trying, begun, now))
     bounds = Bounds(floor=trying.floor, ceiling=trying.ceiling)
     metric = trying.metric
     decision = bandit.decided(
-        _arms(row, told), bounds, elapsed=now - begun, horizon=trying.horizon,
+        segments, bounds, elapsed=now - begun, horizon=trying.horizon,
         kind=metric.kind, better=metric.better,
     )  # fmt: skip
     if decision.ending is not Ending.RUNNING:
         return Learnt(_outcome(row, decision), decision.sentence)
     due = now >= (row.allocated_at or begun) + trying.every
-    wanted = _split(row, trying, told, bounds) if due else None
     present = planning.allocation_of(row) or Allocation(planning.of(row).steps[row.step].weight)
+    wanted = _split(row, trying, segments, bounds, present) if due else present
     return Learnt(Outcome.RUNNING, decision.sentence, wanted if wanted != present else None)
 
 
@@ -109,38 +112,38 @@ def _outcome(row: Rollout, decision: Decision) -> Outcome:
     return Outcome.BETTER if won else Outcome.NOT_BETTER
 
 
-def _split(row: Rollout, trying: Trying, told: Told, bounds: Bounds) -> Allocation:
-    """Return the weights that the rewards speak for, as a whole and for each segment."""
-    present = planning.allocation_of(row) or Allocation(planning.of(row).steps[row.step].weight)
+def _split(
+    row: Rollout, trying: Trying, segments: Segments, bounds: Bounds, present: Allocation
+) -> Allocation:
+    """Return the weights that the rewards speak for, for each segment and for the rest."""
     number, metric = row.candidate.number, trying.metric
-    whole = bandit.allocate(
-        _arms(row, told), bounds, previous=_weights(row, present.weight),
-        kind=metric.kind, better=metric.better,
-    )  # fmt: skip
-    if not trying.values:
-        return Allocation(whole[number])
     each = bandit.allocate_segments(
-        {value: _arms(row, told, segment=value) for value in trying.values}, bounds,
+        segments, bounds,
         previous={v: _weights(row, w) for v, w in present.segments.items()},
         start=_weights(row, present.weight), kind=metric.kind, better=metric.better,
     )  # fmt: skip
-    return Allocation(whole[number], {value: weights[number] for value, weights in each.items()})
+    weights = {value: split[number] for value, split in each.items()}
+    rest = weights.pop(REST)
+    return Allocation(rest, weights)
 
 
-def _arms(row: Rollout, told: Told, *, segment: str | None = None) -> list[Arm]:
-    """Return both sides with what callers told of them; of one segment, or of all together."""
+def tallies(told: Told, trying: Trying, side: Revision | None) -> dict[str, Tally]:
+    """Return what callers told of one side: of each segment that is named, and of the rest."""
+    summed = dict.fromkeys((*trying.values, REST), Tally())
+    for (pk, segment), tally in told.items():
+        if side is not None and pk == side.pk:
+            summed[segment if segment in trying.values else REST] += tally
+    return summed
+
+
+def _segments(row: Rollout, trying: Trying, told: Told) -> Segments:
+    """Return both sides, in each segment that is named and in the rest."""
     sides = [side for side in (row.stable, row.candidate) if side is not None]
-    return [
-        Arm(
-            side.number,
-            sum(
-                (t for (pk, name), t in told.items()
-                 if pk == side.pk and segment in (None, name)),
-                Tally(),
-            ),
-        )
-        for side in sides
-    ]  # fmt: skip
+    by_side = {side.number: tallies(told, trying, side) for side in sides}
+    return {
+        name: [Arm(number, summed[name]) for number, summed in by_side.items()]
+        for name in (*trying.values, REST)
+    }
 
 
 def _weights(row: Rollout, candidate: int) -> dict[int, int]:

@@ -13,6 +13,7 @@ from apps.analysis import services as analysis
 from apps.endpoints import trials
 from apps.endpoints.models import Revision
 from apps.rollouts import planning, proving, telling
+from apps.rollouts.domain import words
 from apps.rollouts.domain.decide import PauseKind
 from apps.rollouts.domain.preflight import Fit
 from apps.rollouts.domain.states import ROLLOUT, RolloutMove, RolloutState
@@ -67,7 +68,7 @@ def reallocate(row: Rollout, split: Allocation, *, actor: Actor, now: datetime) 
     direct(row, step=row.step, state=RolloutState(row.state), now=now, allocation=split)
     kept: Columns = {"weight": split.weight, "segments": dict(split.segments)}
     telling.tell(actor, "reallocate", row, before=row.allocation, after=kept)
-    sentence = f"The bandit gives the candidate {split.weight} %."
+    sentence = f"The bandit gives the candidate {words.shared_out(split)}."
     _say(row, Kind.REALLOCATED, sentence, actor=actor, now=now, **kept)
     return {"allocation": kept, "allocated_at": now}
 

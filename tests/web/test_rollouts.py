@@ -173,7 +173,7 @@ def test_a_bandit_shows_its_split_by_segment(operator: Client) -> None:
     assert "between 5 and 95 %" in said
     assert re.search(r"eu 81 % 5.3 % of 4,000 4.1 % of 4,000 (9\d|100) %", said)
     assert re.search(r"us 34 % 3.5 % of 4,900 4.1 % of 4,900 \d %", said)
-    assert "All together and what is in no segment 62 %" in said
+    assert "The rest 62 % no data no data" in said
 
 
 def test_an_experiment_shows_what_is_believed_and_how_sure_one_may_be(operator: Client) -> None:

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from apps.analysis import selectors as analyses
 from apps.analysis.domain.values import Answer
 from apps.endpoints.domain import trials
+from apps.endpoints.domain.values import Trial
 from apps.rollouts import planning
 from apps.rollouts.domain import document, words
 from apps.rollouts.domain.decide import PauseKind
@@ -125,6 +126,9 @@ class RolloutWhole(RolloutAnswer):
     sentence = serializers.SerializerMethodField(help_text="The strategy in a sentence.")
     steps = serializers.SerializerMethodField()
     mirror = serializers.SerializerMethodField(help_text="Percent of requests copied to it now.")
+    segments = serializers.SerializerMethodField(
+        help_text="Percent that it answers now of each segment's requests, by the header's value."
+    )
     strategy = serializers.JSONField(help_text="The strategy's document.")
     fit = serializers.SerializerMethodField()
     analysis = serializers.SerializerMethodField()
@@ -135,8 +139,8 @@ class RolloutWhole(RolloutAnswer):
 
         model = Rollout
         fields = (
-            *RolloutAnswer.Meta.fields, "sentence", "steps", "mirror", "strategy", "fit",
-            "analysis", "links",
+            *RolloutAnswer.Meta.fields, "sentence", "steps", "mirror", "segments", "strategy",
+            "fit", "analysis", "links",
         )  # fmt: skip
 
     def get_sentence(self, row: Rollout) -> str:
@@ -151,8 +155,13 @@ class RolloutWhole(RolloutAnswer):
 
     def get_mirror(self, row: Rollout) -> int:
         """Return what the proxy was last seen to copy."""
-        seen = trials.from_json(row.endpoint.trial_seen)
-        return seen.mirror if seen and seen.candidate == row.candidate.number else 0
+        seen = _in_force(row)
+        return seen.mirror if seen else 0
+
+    def get_segments(self, row: Rollout) -> dict[str, int]:
+        """Return how the proxy was last seen to split segments that have a split of their own."""
+        seen = _in_force(row)
+        return {each.value: each.weight for each in seen.segments} if seen else {}
 
     @extend_schema_field(FitAnswer(allow_null=True))
     def get_fit(self, row: Rollout) -> dict[str, Any] | None:
@@ -182,6 +191,12 @@ class RolloutWhole(RolloutAnswer):
             "release": f"/api/v1/releases/{number}" if number else None,
             "endpoint": f"/api/v1/endpoints/{row.endpoint.public_id}",
         }
+
+
+def _in_force(row: Rollout) -> Trial | None:
+    """Return what the proxy was last seen to do with this rollout's candidate."""
+    seen = trials.from_json(row.endpoint.trial_seen)
+    return seen if seen and seen.candidate == row.candidate.number else None
 
 
 class RolloutEventAnswer(serializers.ModelSerializer[RolloutEvent]):

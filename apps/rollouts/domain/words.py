@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from apps.endpoints.domain.values import WHOLE, Sticky
-from apps.rollouts.domain.steps import Step, Until, compile_steps, least_time
+from apps.rollouts.domain.steps import Allocation, Step, Until, compile_steps, least_time
 from apps.rollouts.domain.strategy import OnDeadline, Rung, Strategy, StrategyKind, Trying
 from controlplane.kernel.figures import THIN, spoken
 
@@ -89,6 +89,19 @@ def step_what(strategy: Strategy, step: Step) -> str:
 def percent(weight: int) -> str:
     """Return a share of requests: "25 %"."""
     return f"{weight}{THIN}%"
+
+
+def shared_out(split: Allocation) -> str:
+    """Return what a bandit gives the candidate: "62 %", or "81 % of “eu” and 40 % of the rest"."""
+    rest, segments = percent(split.weight), split.segments
+    if not segments:
+        return rest
+    if len(segments) > MOST_WEIGHTS:
+        return f"{rest} of the rest, and shares of their own to {len(segments)} segments"
+    return _and([
+        *(f"{percent(weight)} of “{value}”" for value, weight in segments.items()),
+        f"{rest} of the rest",
+    ])  # fmt: skip
 
 
 def length(time: timedelta) -> str:

@@ -7,8 +7,8 @@ from apps.analysis.domain import bandit
 from apps.analysis.domain import words as said
 from apps.analysis.domain.bandit import Arm
 from apps.analysis.domain.values import Better, Finding, Metric
-from apps.endpoints.models import Revision
 from apps.monitoring import selectors as monitoring
+from apps.rollouts import learning
 from apps.rollouts.domain import words
 from apps.rollouts.domain.strategy import StrategyKind, Trying
 from apps.rollouts.telling import Kind
@@ -16,15 +16,13 @@ from apps.rollouts.web.seen import Seen
 from controlplane.kernel.errors import Invalid
 from controlplane.kernel.quantities import Tally
 
-Told = Mapping[tuple[int, str], Tally]  # by revision and segment
-
 
 @dataclass(frozen=True)
 class Share:
-    """One segment's requests, or all of them.
+    """One segment's requests, or the rest of them.
 
     Attributes:
-        name: The segment.
+        name: The segment, or the rest.
         weight: Percent that go to the candidate.
         canary: What callers told of the candidate; "" for nothing.
         stable: What they told of stable.
@@ -58,7 +56,7 @@ class Trial:
         hypothesis: What is believed.
         metric: What is measured.
         sentence: How it stands.
-        shares: The split, by segment and as a whole.
+        shares: The split, by segment and of the rest.
         difference: For an experiment; None while it is not known.
         range: Between which weights a bandit moves; "" for an experiment.
         told_apart: What keeps a caller on one side; "" for chance.
@@ -100,37 +98,29 @@ def trial(seen: Seen) -> Trial | None:
 
 def _shares(seen: Seen, trying: Trying, *, with_chance: bool) -> list[Share]:
     kept = seen.row.allocation or {}
-    whole = int(kept.get("weight", seen.strategy.weight))
-    segments: Mapping[str, int] = kept.get("segments", {})
-    told, over = _told(seen, trying), seen.row.decided_at is not None
-    named: list[tuple[str, str | None, int]] = [
-        *((value, value, int(segments.get(value, whole))) for value in trying.values),
-        ("Everybody", None, whole if over else seen.row.candidate.observed_weight or whole)
-        if not trying.values
-        else ("All together", None, whole),
-    ]
+    rest = int(kept.get("weight", seen.strategy.weight))
+    if not trying.values and seen.row.decided_at is None:
+        rest = seen.row.candidate.observed_weight or rest
+    weights: Mapping[str, int] = {**kept.get("segments", {}), learning.REST: rest}
+    told = _told(seen, trying)
+    canary = learning.tallies(told, trying, seen.row.candidate)
+    stable = learning.tallies(told, trying, seen.row.stable)
+    everybody = "The rest" if trying.values else "Everybody"
     return [
-        _share(seen, trying.metric, told, name, segment, weight, with_chance)
-        for name, segment, weight in named
-    ]
+        _share(trying.metric, segment or everybody, weights.get(segment, rest), canary[segment],
+               stable[segment], with_chance=with_chance)
+        for segment in canary
+    ]  # fmt: skip
 
 
 def _share(
-    seen: Seen,
-    metric: Metric,
-    told: Told,
-    name: str,
-    segment: str | None,
-    weight: int,
-    with_chance: bool,
+    metric: Metric, name: str, weight: int, canary: Tally, stable: Tally, *, with_chance: bool
 ) -> Share:
-    canary = _sum(told, seen.row.candidate, segment)
-    stable = _sum(told, seen.row.stable, segment)
     chance = _chance(metric, canary, stable) if with_chance else None
     return Share(name, weight, _value(metric, canary), _value(metric, stable), chance)
 
 
-def _told(seen: Seen, trying: Trying) -> Told:
+def _told(seen: Seen, trying: Trying) -> learning.Told:
     """Return what callers told from the trial's beginning to its decision, by one query."""
     began = seen.row.step_seen_at or next(
         (event.at for event in seen.milestones if event.kind == Kind.SEEN), None
@@ -140,13 +130,6 @@ def _told(seen: Seen, trying: Trying) -> Told:
     sides = [pk for pk in (seen.row.stable_id, seen.row.candidate_id) if pk is not None]
     until = monitoring.told_until(seen.row.decided_at or seen.now)
     return monitoring.feedback_totals(sides, trying.metric.name, after=began, until=until)
-
-
-def _sum(told: Told, side: Revision | None, segment: str | None) -> Tally:
-    """Return what was told of one side: of one segment, or of all together."""
-    pk = side.pk if side else None
-    parts = [t for (of, name), t in told.items() if of == pk and segment in (None, name)]
-    return sum(parts, Tally())
 
 
 def _chance(metric: Metric, canary: Tally, stable: Tally) -> float | None:

@@ -163,7 +163,7 @@ def test_a_shadow_serves_nobody(house: House) -> None:
     ]  # fmt: skip
 
 
-def test_a_segment_keeps_its_caller_on_one_side(house: House) -> None:
+def test_an_experiment_keeps_a_caller_on_one_side(house: House) -> None:
     endpoint = house.live()
     row = house.start(
         endpoint,

@@ -131,7 +131,15 @@ def test_bounds_without_sense_are_refused(bounds: Bounds, arms: int, field: str)
 
 
 def decided(arms: Sequence[Arm], *, hours: float = 1, **how: Better) -> bandit.Decision:
-    return bandit.decided(arms, Bounds(least=100), elapsed=hours * HOUR, horizon=24 * HOUR, **how)
+    return of_segments({"": arms}, hours=hours, **how)
+
+
+def of_segments(
+    segments: Mapping[str, Sequence[Arm]], *, hours: float = 1, **how: Better
+) -> bandit.Decision:
+    return bandit.decided(
+        segments, Bounds(least=100), elapsed=hours * HOUR, horizon=24 * HOUR, **how
+    )
 
 
 def test_it_stops_when_hardly_anything_can_be_gained() -> None:
@@ -162,14 +170,14 @@ def test_a_few_observations_make_nothing_clear() -> None:
 
 def test_what_remains_is_told_relative_to_the_value_itself() -> None:
     arms = [share(1, 1000, 20), share(2, 1000, 30)]
-    left = bandit.value_remaining(arms, RATE, better=Better.LOWER)
+    left = bandit.value_remaining({"": arms}, RATE, better=Better.LOWER)
     assert left is not None
     assert left.leader == 1
     assert left.relative == pytest.approx(left.loss / (21 / 1002))
-    assert bandit.value_remaining([numbers(1, 1.0), numbers(2, 1.0)], MEAN) is None
+    assert bandit.value_remaining({"": [numbers(1, 1.0), numbers(2, 1.0)]}, MEAN) is None
 
 
-# --- segments and time -------------------------------------------------------------------------
+# --- segments ----------------------------------------------------------------------------------
 
 
 def test_a_segment_of_which_nothing_is_known_goes_with_the_others() -> None:
@@ -185,6 +193,49 @@ def test_a_segment_of_which_nothing_is_known_goes_with_the_others() -> None:
     assert 50 < weights["mars"][2] < 95
 
 
+def test_segments_of_different_minds_are_not_given_one_arm() -> None:
+    segments = {
+        "eu": [share(1, 9000, 900), share(2, 9000, 1350)],
+        "us": [share(1, 9000, 1350), share(2, 9000, 900)],
+        "asia": [share(1, 3000, 300), share(2, 3000, 450)],
+    }
+    apart = of_segments(segments)
+    assert (apart.ending, apart.leader) == (Ending.RUNNING, 2)
+    assert "not the better one for “us”" in apart.sentence
+    assert apart.remaining is not None
+    assert apart.remaining.others == ("us",)
+    assert apart.remaining.apart == pytest.approx(apart.remaining.relative, abs=0.001)
+    over = of_segments(segments, hours=24)
+    assert (over.ending, over.leader) == (Ending.HORIZON, 2)
+    assert "not the better one for “us”" in over.sentence
+
+
+def test_segments_of_one_mind_are_given_its_arm() -> None:
+    segments = {
+        "eu": [share(1, 9000, 900), share(2, 9000, 1350)],
+        "tiny": [share(1, 10, 2), share(2, 10, 1)],
+        "nobody": [share(1, 0, 0), share(2, 0, 0)],
+    }
+    clear = of_segments(segments)
+    assert (clear.ending, clear.leader) == (Ending.CLEAR, 2)
+
+
+def test_an_arm_that_only_got_more_of_a_good_segment_is_not_better() -> None:
+    segments = {  # worse in both, and better over all at once (Simpson)
+        "easy": [share(1, 1000, 520), share(2, 9000, 4500)],
+        "hard": [share(1, 9000, 1080), share(2, 1000, 100)],
+    }
+    whole = [share(1, 10_000, 1600), share(2, 10_000, 4600)]
+    assert decided(whole).leader == 2
+    assert of_segments(segments).leader == 1
+
+
+def test_many_segments_of_another_mind_are_not_all_named() -> None:
+    for_2 = {"": [share(1, 9000, 900), share(2, 9000, 1350)]}
+    for_1 = {f"s{n}": [share(1, 900, 135), share(2, 900, 90)] for n in range(5)}
+    assert "“s0”, “s1”, “s2” and 2 more" in of_segments(for_2 | for_1).sentence
+
+
 def test_what_is_borrowed_is_never_more_than_there_is() -> None:
     segments = {"a": [share(1, 10, 5)], "b": [share(1, 30, 3)]}
     shrunk = bandit.shrunk(segments, strength=20)
@@ -193,46 +244,27 @@ def test_what_is_borrowed_is_never_more_than_there_is() -> None:
     assert bandit.shrunk({"only": [share(1, 10, 5)]})["only"] == [share(1, 10, 5)]
 
 
-def test_old_windows_count_less() -> None:
-    windows = [(NOW - k * HOUR, Tally(8, 4, 4)) for k in range(3)]
-    assert bandit.discount(windows, half_life=HOUR, now=NOW) == Tally(14, 7, 7)
-    ahead = [(NOW + HOUR, Tally(8, 4, 4))]
-    assert bandit.discount(ahead, half_life=HOUR, now=NOW) == Tally(8, 4, 4)
-
-
 # --- against fixed weights ---------------------------------------------------------------------
 
 Truth = Callable[[int], Mapping[int, float]]
 REQUESTS, MOVES = 200, 60
 
 
-def run(
-    truth: Truth, *, seed: int, bounds: Bounds, half_life: timedelta | None = None
-) -> tuple[float, list[bandit.Weights]]:
+def run(truth: Truth, *, seed: int, bounds: Bounds) -> tuple[float, list[bandit.Weights]]:
     """Return what was lost against the best arm of each moment, and the weights."""
     random, weights = np.random.default_rng(seed), dict(HALF)
-    history: dict[int, list[tuple[datetime, Tally]]] = {1: [], 2: []}
+    told = {1: Tally(), 2: Tally()}
     lost, path = 0.0, []
     for move in range(MOVES):
-        at, rates = NOW + move * HOUR, truth(move)
+        rates = truth(move)
         for number in weights:
             asked = REQUESTS * weights[number] // 100
-            hits = int(random.binomial(asked, rates[number]))
-            history[number].append((at, of_share(asked, hits)))
+            told[number] += of_share(asked, int(random.binomial(asked, rates[number])))
             lost += asked * (max(rates.values()) - rates[number])
-        arms = [_arm(number, history[number], half_life, at) for number in weights]
+        arms = [Arm(number, tally) for number, tally in told.items()]
         weights = bandit.allocate(arms, bounds, previous=weights)
         path.append(weights)
     return lost, path
-
-
-def _arm(
-    number: int, windows: list[tuple[datetime, Tally]], half_life: timedelta | None, at: datetime
-) -> Arm:
-    whole = sum((tally for _, tally in windows), Tally())
-    if half_life is None:
-        return Arm(number, whole)
-    return Arm(number, bandit.discount(windows, half_life=half_life, now=at), observed=whole.count)
 
 
 def fixed_loss(truth: Truth) -> float:
@@ -255,16 +287,3 @@ def test_arms_that_are_alike_lose_nothing_and_end_anywhere_between_the_bounds() 
     lost, path = run(lambda move: {1: 0.05, 2: 0.05}, seed=3, bounds=Bounds())
     assert lost == 0
     assert all(5 <= weight <= 95 for weights in path for weight in weights.values())
-
-
-def test_a_world_that_turns_round_is_followed_with_a_half_life_and_hardly_without() -> None:
-    def truth(move: int) -> Mapping[int, float]:
-        return {1: 0.05, 2: 0.15} if move < MOVES // 2 else {1: 0.15, 2: 0.05}
-
-    seeds, bounds = range(4), Bounds(floor=10, ceiling=90)
-    follows = [run(truth, seed=s, bounds=bounds, half_life=4 * HOUR) for s in seeds]
-    keeps = [run(truth, seed=s, bounds=bounds) for s in seeds]
-    assert all(path[MOVES // 2 - 1][2] >= 80 for _, path in follows)
-    assert all(path[-1][1] >= 80 for _, path in follows)
-    assert np.mean([lost for lost, _ in follows]) < np.mean([lost for lost, _ in keeps])
-    assert np.mean([lost for lost, _ in follows]) < 0.7 * fixed_loss(truth)

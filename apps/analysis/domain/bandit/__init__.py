@@ -13,8 +13,8 @@ seen (of many observations that is Student's t for all that matters, which is wh
 before it has `Bounds.least` of them).
 
 What it does not do: weights change over the day and so may the world, so an arm that got its
-traffic at a better hour looks better than it is. `discount` bounds how long that can last, and
-the floor keeps every arm compared at every hour.
+traffic at a better hour looks better than it is. The floor keeps every arm compared at every hour,
+and `Bounds.most_change` keeps one hour from deciding the next.
 
 Callers write `bandit.allocate(...)`; the modules below are how it is grouped.
 """
@@ -28,7 +28,6 @@ from apps.analysis.domain.bandit.stopping import (
     decided,
     value_remaining,
 )
-from apps.analysis.domain.bandit.tallies import discount
 from apps.analysis.domain.bandit.values import Arm, Bounds, Weights
 from apps.analysis.domain.bandit.weights import allocate, check
 
@@ -43,7 +42,6 @@ __all__ = [
     "allocate_segments",
     "check",
     "decided",
-    "discount",
     "probability_best",
     "shrunk",
     "value_remaining",

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from apps.analysis.domain.bandit.tallies import scaled
 from apps.analysis.domain.bandit.values import Arm, Bounds, Weights
 from apps.analysis.domain.bandit.weights import allocate
 from apps.analysis.domain.values import Better, MetricKind
@@ -69,5 +68,6 @@ def _with_borrowed(arm: Arm, whole: Tally, strength: float) -> Arm:
     rest = Tally(whole.count - own.count, whole.total - own.total, whole.squares - own.squares)
     if rest.count <= 0:
         return arm
-    borrowed = scaled(rest, min(1.0, strength / rest.count))
+    part = min(1.0, strength / rest.count)
+    borrowed = Tally(rest.count * part, rest.total * part, rest.squares * part)
     return Arm(arm.number, own + borrowed, arm.seen + borrowed.count)

@@ -13,7 +13,7 @@ class Arm:
 
     Attributes:
         number: The revision's number.
-        tally: Its rewards, perhaps discounted or with some borrowed.
+        tally: Its rewards, perhaps with some borrowed.
         observed: How many rewards it really has; `tally.count` unless told.
     """
 
