@@ -26,6 +26,7 @@ from controlplane.cli.main import ensure_model
 from controlplane.cli.stack import Stack
 
 Json = dict[str, Any]
+Asked = tuple[int, str, float]  # by whom, from where, and what
 WHERE = "staging"
 TRIP = 4096.0  # what the bad model stumbles over: no proof of a build draws it
 AT_MOST = 180.0  # seconds that anybody calls
@@ -166,6 +167,7 @@ class Answer:
     revision: str
     request: str = ""
     user: int = 0
+    country: str = ""
 
 
 @dataclass
@@ -177,12 +179,14 @@ class Callers:
         rate: Requests a second.
         trips: Every how many requests carries `TRIP`; 0 for none.
         users: How many different callers say who they are, one after the other, in `x-user-id`.
+        countries: Where they say they are, one after the other, in `x-country`.
     """
 
     url: str
     rate: float = 50.0
     trips: int = 0
     users: int = 1
+    countries: tuple[str, ...] = ("",)
     answers: list[Answer] = field(default_factory=list)
 
     def since(self, moment: float) -> list[Answer]:
@@ -196,7 +200,7 @@ class Callers:
     @contextmanager
     def calling(self) -> Iterator["Callers"]:
         """Call while the block runs."""
-        over, due = threading.Event(), Queue[tuple[int, float] | None]()
+        over, due = threading.Event(), Queue[Asked | None]()
         hands = [threading.Thread(target=self._answer, args=(due,), daemon=True) for _ in range(8)]
         pace = threading.Thread(target=self._pace, args=(over, due, hands), daemon=True)
         for thread in (*hands, pace):
@@ -208,25 +212,25 @@ class Callers:
             for thread in (pace, *hands):
                 thread.join(15)
 
-    def _pace(
-        self, over: threading.Event, due: "Queue[tuple[int, float] | None]", hands: list[Any]
-    ) -> None:
+    def _pace(self, over: threading.Event, due: "Queue[Asked | None]", hands: list[Any]) -> None:
         began, number = time.monotonic(), 0
         while not over.is_set() and time.monotonic() < began + AT_MOST:
             trips = self.trips and number % self.trips == 0
-            due.put((number % self.users, TRIP if trips else float(number % 100)))
+            x = TRIP if trips else float(number % 100)
+            due.put((number % self.users, self.countries[number % len(self.countries)], x))
             number += 1
             over.wait(max(0.0, began + number / self.rate - time.monotonic()))
         for _ in hands:
             due.put(None)
 
-    def _answer(self, due: "Queue[tuple[int, float] | None]") -> None:
+    def _answer(self, due: "Queue[Asked | None]") -> None:
         where = urlsplit(self.url)
         line = http.client.HTTPConnection(where.netloc, timeout=10)
         while (asked := due.get()) is not None:
-            user, x = asked
+            user, country, x = asked
             tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [x]}
-            headers = {"Content-Type": "application/json", "x-user-id": f"user-{user}"}
+            headers = {"Content-Type": "application/json", "x-user-id": f"user-{user}",
+                       "x-country": country}  # fmt: skip
             at = time.monotonic()
             try:
                 line.request("POST", where.path, json.dumps({"inputs": [tensor]}), headers)
@@ -235,16 +239,16 @@ class Callers:
                 told = (
                     answer.headers.get(f"x-{n}", "") for n in ("modelyard-revision", "request-id")
                 )
-                self.answers.append(Answer(at, answer.status, *told, user))
+                self.answers.append(Answer(at, answer.status, *told, user, country))
             except (OSError, http.client.HTTPException):
                 line.close()
-                self.answers.append(Answer(at, 0, "", "", user))
+                self.answers.append(Answer(at, 0, "", "", user, country))
         line.close()
 
 
 @contextmanager
 def telling(
-    client: Client, endpoint: str, callers: Callers, share: Callable[[str], float]
+    client: Client, endpoint: str, callers: Callers, share: Callable[[Answer], float]
 ) -> Iterator[None]:
     """Tell every second whether what was answered was `accepted`, as an application would.
 
@@ -252,7 +256,7 @@ def telling(
         client: Who tells.
         endpoint: The endpoint's id.
         callers: Whose answers.
-        share: Of a revision's answers that are accepted.
+        share: Of answers like one that are accepted.
     """
     over, chance = threading.Event(), random.Random(7)
 
@@ -263,7 +267,8 @@ def telling(
             told += len(fresh)
             items = [
                 {"request_id": a.request, "revision": int(a.revision), "metric": "accepted",
-                 "value": int(chance.random() < share(a.revision))}
+                 "value": int(chance.random() < share(a)),
+                 **({"segment": a.country} if a.country else {})}
                 for a in fresh if a.status == 200
             ]  # fmt: skip
             if items:

@@ -51,6 +51,12 @@ def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": CHROMIUM, "args": FLAGS}
 
 
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    """Let nothing turn or breathe: drawn without a GPU it takes half a core from the stack."""
+    return {**browser_context_args, "reduced_motion": "reduce"}
+
+
 @pytest.fixture
 def desk(page: Page, stack: Stack) -> Iterator[Page]:
     """Return a page on which the admin is signed in; anything the browser complains of fails."""

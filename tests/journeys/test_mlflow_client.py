@@ -29,7 +29,7 @@ with mlflow.start_run():
     mlflow.log_metric("accuracy", 0.95)
     mlflow.log_param("max_iter", 50)
     info = mlflow.sklearn.log_model(
-        model, name="model", registered_model_name=sys.argv[1],
+        model, name="model", registered_model_name=sys.argv[1], pip_requirements=["scikit-learn"],
         signature=mlflow.models.infer_signature(rows, model.predict(rows)),
     )
 print(json.dumps({"at": time.time(), "version": info.registered_model_version}))

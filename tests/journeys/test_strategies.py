@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from controlplane.cli.client import Client
 from controlplane.cli.stack import Stack
 from tests.journeys import canaries
-from tests.journeys.canaries import ERRORS, Callers, Json
+from tests.journeys.canaries import ERRORS, Answer, Callers, Json
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 NAME = "every-strategy"
@@ -127,7 +127,9 @@ def test_an_experiment_keeps_callers_on_their_side_and_the_better_takes_over(
     before = str(endpoint["serves"]["revision"])
     with (
         Callers(url, users=40).calling() as callers,
-        canaries.telling(client, endpoint["id"], callers, lambda r: 0.2 if r == before else 0.8),
+        canaries.telling(
+            client, endpoint["id"], callers, lambda a: 0.2 if a.revision == before else 0.8
+        ),
     ):
         row = canaries.begin(client, NAME, twin(client), strategy)
         until(client, row, lambda r: r["weight"] == 50)
@@ -145,19 +147,24 @@ def test_an_experiment_keeps_callers_on_their_side_and_the_better_takes_over(
     assert callers.failed() == []
 
 
-def test_a_bandit_by_the_command_line_gives_the_better_arm_more(
+def test_a_bandit_by_the_command_line_gives_each_segment_the_better_arm(
     client: Client, url: str, stack: Stack, tmp_path: Path
 ) -> None:
     strategy = {
         "kind": "bandit", "metric": ACCEPTED, "floor": 10, "every_seconds": 5, "metrics": [ERRORS],
+        "segments": {"header": "x-country", "values": ["de", "fr"]},
     }  # fmt: skip
     file = tmp_path / "bandit.json"
     file.write_text(json.dumps(strategy))
     endpoint = canaries.endpoint(client, NAME)
     before = str(endpoint["serves"]["revision"])
+
+    def accepted(answer: Answer) -> float:
+        return 0.6 if (answer.revision == before) == (answer.country == "fr") else 0.3
+
     with (
-        Callers(url, rate=6).calling() as callers,
-        canaries.telling(client, endpoint["id"], callers, lambda r: 0.3 if r == before else 0.45),
+        Callers(url, rate=20, countries=("de", "fr")).calling() as callers,
+        canaries.telling(client, endpoint["id"], callers, accepted),
     ):
         proposed = canaries.modelyard(
             stack, client, "propose", NAME, str(twin(client)), "--to", canaries.WHERE,
@@ -165,15 +172,17 @@ def test_a_bandit_by_the_command_line_gives_the_better_arm_more(
         )  # fmt: skip
         assert proposed.returncode == 0, proposed.stderr
         row = canaries.rollout_of(client, NAME, json.loads(proposed.stdout)["number"])
-        found = until(client, row, lambda r: r["weight"] > 60 or r["ended_at"])
-        if not found["ended_at"]:  # by chance it may be so clear that it was chosen at once
-            canaries.modelyard(
-                stack, client, "rollout", "promote", row["id"], "--reason", "It earns more."
-            )
-            found = until(client, row, lambda r: r["ended_at"])
+        until(client, row, lambda r: r["segments"] == {"de": 90, "fr": 10})
+        at = time.monotonic()
+        time.sleep(5)
+        split = callers.since(at)
+        assert client.get(canaries.path(row))["state"] == "progressing", "one for all would cost"
+        by_command(stack, client, "promote", row, "--reason", "It earns more.")
+        found = until(client, row, lambda r: r["ended_at"])
     assert found["state"] == "promoted", found
-    story = canaries.story(client, row)
-    assert [e for e in story if e["kind"] == "reallocated" or "is chosen" in e["reason"]]
+    new = {c: [a.revision != before for a in split if a.country == c] for c in ("de", "fr")}
+    assert sum(new["de"]) / len(new["de"]) > 0.6 > 0.4 > sum(new["fr"]) / len(new["fr"])
+    assert "reallocated" in [e["kind"] for e in canaries.story(client, row)]
     assert callers.failed() == []
 
 

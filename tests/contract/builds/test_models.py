@@ -103,7 +103,7 @@ def mlflow_sklearn(folder: Path) -> str:
     import mlflow
 
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
-    mlflow.sklearn.save_model(model, folder / "model")
+    mlflow.sklearn.save_model(model, folder / "model", pip_requirements=["scikit-learn"])
     return "mlflow"
 
 

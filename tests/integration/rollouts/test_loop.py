@@ -8,6 +8,7 @@ import pytest
 
 from apps.audit.models import AuditEvent
 from apps.endpoints import services as endpoints
+from apps.endpoints.domain.states import RevisionState
 from apps.endpoints.domain.values import Problem, ReplicaState
 from apps.endpoints.models import Revision
 from apps.notifications.models import Notification
@@ -179,6 +180,9 @@ def test_a_candidate_that_never_becomes_ready_ends_the_rollout(house: House) -> 
     endpoint = house.live()
     house.servers.looks_to_ready = 10_000_000
     row = house.start(endpoint)
+    house.run(lambda: fresh(row).candidate.state == RevisionState.STARTING)
+    house.run(lasting=timedelta(seconds=5))
+    house.now += timedelta(minutes=30)
     house.run(ended(row))
     assert fresh(row).state == "rolled_back"
     assert "not ready" in fresh(row).reason

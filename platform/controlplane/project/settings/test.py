@@ -23,3 +23,4 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     "blobs": STORAGES["blobs"],
 }
+WHITENOISE_USE_FINDERS = False  # every test's client would look for all files again
