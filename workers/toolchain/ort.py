@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from workers.toolchain.model import Native
 from workers.toolchain.tensors import Arrays, Signature, rows_of, tensor, typed
 
 DATATYPES = {
@@ -38,6 +39,20 @@ def inputs_of(opened: Any) -> Signature:
 def outputs_of(opened: Any) -> Signature:
     """Return what a session gives."""
     return [_entry(node) for node in opened.get_outputs()]
+
+
+def of_onnx(path: Path) -> Native:
+    """Return the adapter for an ONNX file, without any optimisation, as the reference."""
+    loaded = session(path, optimise=False)
+    return Native(
+        raw=loaded,
+        flavor="onnx",
+        inputs=inputs_of(loaded),
+        answer=lambda arrays: run(loaded, arrays),
+        served=tuple(o.name for o in loaded.get_outputs()),
+        libraries=("onnxruntime", "numpy"),
+        path=path,
+    )
 
 
 def _entry(node: Any) -> dict[str, Any]:

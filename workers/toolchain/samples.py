@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.toolchain.estimators import parts_of, text_columns
 from workers.toolchain.model import Native
-from workers.toolchain.native import parts_of, text_columns
 from workers.toolchain.problems import BuildFailed
 from workers.toolchain.tensors import NUMPY_OF, Arrays, Signature, typed
 

@@ -18,7 +18,7 @@ import yaml
 from apps.registry.domain.kinds import Format
 from controlplane.drivers.mlflow.mlmodel import mlmodel_file
 from workers.toolchain import vouched
-from workers.toolchain.native import FLAVORS
+from workers.toolchain.flavors import FLAVORS
 from workers.toolchain.problems import BuildFailed
 from workers.toolchain.report import say, why
 from workers.toolchain.spec import Spec
