@@ -7,7 +7,7 @@ interpretation of interaction in contingency tables", J. R. Stat. Soc. B 13, 195
 """
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -161,7 +161,7 @@ def decided(
     Raises:
         Invalid: As `probability_best`.
     """
-    seen: Counter[int] = Counter()
+    seen: defaultdict[int, float] = defaultdict(float)
     for arm in chain.from_iterable(segments.values()):
         seen[arm.number] += arm.seen
     enough = all(count >= bounds.least for count in seen.values())
