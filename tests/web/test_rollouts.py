@@ -174,6 +174,15 @@ def test_a_bandit_shows_its_split_by_segment(operator: Client) -> None:
     assert re.search(r"eu 81 % 5.3 % of 4,000 4.1 % of 4,000 (9\d|100) %", said)
     assert re.search(r"us 34 % 3.5 % of 4,900 4.1 % of 4,900 \d %", said)
     assert "The rest 62 % no data no data" in said
+    assert "by segment" in said
+
+
+def test_a_bandit_says_what_each_segment_gives_the_canary(operator: Client) -> None:
+    split = "81 % of “eu”, 34 % of “us”, 58 % of “apac” and 62 % of the rest go to the canary."
+    said = text(read(operator, rolling.bandit()))
+    assert split in said
+    assert "Traffic: 60 % to the canary" in said, "what came of all of them"
+    assert split in text(operator.get("/rollouts").content.decode())
 
 
 def test_an_experiment_shows_what_is_believed_and_how_sure_one_may_be(operator: Client) -> None:

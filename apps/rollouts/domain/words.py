@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from apps.endpoints.domain.values import WHOLE, Sticky
+from apps.endpoints.domain.values import WHOLE, Sticky, Trial
 from apps.rollouts.domain.steps import Allocation, Step, Until, compile_steps, least_time
 from apps.rollouts.domain.strategy import OnDeadline, Rung, Strategy, StrategyKind, Trying
 from controlplane.kernel.figures import THIN, spoken
@@ -92,16 +92,22 @@ def percent(weight: int) -> str:
 
 
 def shared_out(split: Allocation) -> str:
-    """Return what a bandit gives the candidate: "62 %", or "81 % of “eu” and 40 % of the rest"."""
+    """Return what the canary is given: "62 % of requests", or what of each segment."""
     rest, segments = percent(split.weight), split.segments
-    if not segments:
-        return rest
+    if set(segments.values()) <= {split.weight}:
+        return f"{rest} of requests"
     if len(segments) > MOST_WEIGHTS:
-        return f"{rest} of the rest, and shares of their own to {len(segments)} segments"
+        return f"{rest} of the rest and other shares of {len(segments)} segments"
     return _and([
         *(f"{percent(weight)} of “{value}”" for value, weight in segments.items()),
         f"{rest} of the rest",
     ])  # fmt: skip
+
+
+def in_force(weight: int, trial: Trial | None) -> str:
+    """Return what the canary is given, as the proxy was last seen to do it."""
+    segments = {each.value: each.weight for each in trial.segments} if trial else {}
+    return shared_out(Allocation(weight, segments))
 
 
 def length(time: timedelta) -> str:

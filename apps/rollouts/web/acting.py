@@ -99,7 +99,7 @@ def _name(seen: Seen) -> str:
 
 
 def _pause(seen: Seen) -> tuple[str, str, str, str]:
-    stays = words.percent(seen.row.candidate.observed_weight)
+    stays = words.in_force(seen.row.candidate.observed_weight, seen.in_force)
     return (
         "Pause",
         f"Pause {_name(seen)}",

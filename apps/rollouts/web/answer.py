@@ -189,7 +189,7 @@ def _traffic(seen: Seen) -> str:
         return "The canary answers at the preview address only."
     if not candidate.observed_weight:
         return "No request goes to the canary yet."
-    return f"{words.percent(candidate.observed_weight)} of requests go to the canary."
+    return f"{words.in_force(candidate.observed_weight, trial)} go to the canary."
 
 
 def _next(seen: Seen) -> str:

@@ -154,6 +154,8 @@ def _name(seen: Seen, step: Step, place: str) -> str:
     if step.preview:
         return "Preview"
     if step.until is Until.LEARNT and place == "here" and seen.row.allocation:
+        if seen.row.allocation["segments"]:
+            return "by segment"
         return words.percent(seen.row.allocation["weight"])
     return words.percent(step.weight)
 

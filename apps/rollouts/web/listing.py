@@ -107,15 +107,16 @@ def _traffic(row: Rollout) -> str:
     if RevisionState(row.candidate.state) in d.COMING:
         return "The canary starts."
     weight = row.candidate.observed_weight
-    trial = trials.from_json(row.endpoint.trial_seen)
-    if not weight and trial is not None and trial.candidate == row.candidate.number:
+    seen = trials.from_json(row.endpoint.trial_seen)
+    trial = seen if seen is not None and seen.candidate == row.candidate.number else None
+    if not weight and trial is not None:
         if trial.mirror:
             return f"Copies of {words.percent(trial.mirror)} of requests go to the canary."
         if trial.preview:
             return "The canary answers at the preview address only."
     if not weight:
         return "No request goes to the canary yet."
-    return f"{words.percent(weight)} of requests go to the canary."
+    return f"{words.in_force(weight, trial)} go to the canary."
 
 
 def _at(row: Rollout, rungs: Sequence[tuple[str, int]]) -> str:

@@ -138,7 +138,9 @@ def _split(seen: Seen) -> Split:
 
 
 def _weights(seen: Seen) -> list[Weight]:
-    """Return the weights that were seen in force, from the log."""
+    """Return the weights that were seen in force, from the log; or what came of many at once."""
+    if _has_segments(seen):
+        return _shares(seen)
     found = []
     for event in seen.milestones:
         if event.kind == Kind.SEEN:
@@ -150,6 +152,25 @@ def _weights(seen: Seen) -> list[Weight]:
         elif event.kind in (Kind.RESTORED, Kind.ABORTED):
             found.append(Weight(event.at, 0))
     return found
+
+
+def _has_segments(seen: Seen) -> bool:
+    return bool(seen.strategy.trying and seen.strategy.trying.values)
+
+
+def _shares(seen: Seen) -> list[Weight]:
+    """Return which share of the requests that came went to the canary, moment by moment."""
+    rates = {
+        series.revision: {p.at: p.requests_per_second or 0.0 for p in series.points}
+        for series in seen.traffic.series
+    }
+    stable = rates.get(seen.row.stable.number, {}) if seen.row.stable else {}
+    canary = rates.get(seen.row.candidate.number, {})
+    return [
+        Weight(at, round(WHOLE * rate / (rate + stable.get(at, 0.0))))
+        for at, rate in canary.items()
+        if rate + stable.get(at, 0.0)
+    ]
 
 
 def _ahead(seen: Seen) -> list[tuple[timedelta, int]]:
@@ -170,7 +191,10 @@ def _ahead(seen: Seen) -> list[tuple[timedelta, int]]:
 
 
 def _split_finding(seen: Seen) -> str:
-    now = words.percent(seen.row.candidate.observed_weight)
+    weight = seen.row.candidate.observed_weight
+    if _has_segments(seen) and not seen.ended:
+        weight = next((w.percent for w in reversed(_shares(seen))), weight)
+    now = words.percent(weight)
     if seen.ended:
         return f"Traffic: {now} to v{seen.row.candidate.version.number} in the end"
     ahead = _ahead(seen)

@@ -119,6 +119,8 @@ def test_figures_keep_three_significant_digits(value: float, words: str) -> None
 def test_a_share_is_a_percentage() -> None:
     assert components.percent(0.0031) == "0.31\u202f%"
     assert components.percent(1.0) == "100\u202f%"
+    whole = [components.percent(share, 0) for share in (0, 0.001, 0.1, 1)]
+    assert whole == ["0\u202f%", "0\u202f%", "10\u202f%", "100\u202f%"]
 
 
 def test_a_meter_never_overflows_its_well() -> None:

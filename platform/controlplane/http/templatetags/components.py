@@ -321,7 +321,9 @@ def percent(share: float | None, digits: int = 2) -> SafeString:
     """Return a share in [0, 1] as a percentage."""
     if share is None:
         return format_html('<span class="faint">{}</span>', NO_DATA)
-    shown = f"{share * 100:.{digits}f}".rstrip("0").rstrip(".") if share else "0"
+    shown = f"{share * 100:.{digits}f}"
+    if digits:
+        shown = shown.rstrip("0").rstrip(".")
     return format_html("{}{}%", shown, THIN)
 
 
