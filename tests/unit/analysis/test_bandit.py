@@ -236,12 +236,24 @@ def test_many_segments_of_another_mind_are_not_all_named() -> None:
     assert "“s0”, “s1”, “s2” and 2 more" in of_segments(for_2 | for_1).sentence
 
 
-def test_what_is_borrowed_is_never_more_than_there_is() -> None:
-    segments = {"a": [share(1, 10, 5)], "b": [share(1, 30, 3)]}
+def test_only_what_is_lacking_is_borrowed_and_never_more_than_there_is() -> None:
+    segments = {"a": [share(1, 10, 5)], "b": [share(1, 30, 3)], "c": [share(1, 0, 0)]}
     shrunk = bandit.shrunk(segments, strength=20)
-    assert shrunk["a"][0].tally == Tally(30, 7, 7)
-    assert shrunk["b"][0].tally == Tally(40, 8, 8)
+    assert shrunk["a"][0].tally == Tally(20, 6, 6)
+    assert shrunk["b"] == segments["b"]
+    assert shrunk["c"][0].tally == Tally(20, 4, 4)
+    assert bandit.shrunk(segments, strength=999)["c"][0].tally == Tally(40, 8, 8)
     assert bandit.shrunk({"only": [share(1, 10, 5)]})["only"] == [share(1, 10, 5)]
+
+
+def test_a_segment_of_another_mind_never_moves_the_wrong_way_once_it_is_known() -> None:
+    segments = {
+        "de": [share(1, 200, 60), share(2, 200, 120)],
+        "fr": [share(1, 200, 120), share(2, 200, 60)],
+        "it": [share(1, 200, 60), share(2, 200, 120)],
+    }
+    weights = bandit.allocate_segments(segments, Bounds(), previous={}, start=HALF)
+    assert {name: split[2] for name, split in weights.items()} == {"de": 70, "fr": 30, "it": 70}
 
 
 # --- against fixed weights ---------------------------------------------------------------------

@@ -7,17 +7,17 @@ from apps.analysis.domain.bandit.weights import allocate
 from apps.analysis.domain.values import Better, MetricKind
 from controlplane.kernel.quantities import Tally
 
-STRENGTH = 200  # observations that a segment borrows from the others at most
+STRENGTH = 200  # observations of an arm from which on a segment borrows nothing
 
 
 def shrunk(
     segments: Mapping[str, Sequence[Arm]], *, strength: float = STRENGTH
 ) -> dict[str, list[Arm]]:
-    """Return the arms of each segment with some of what the same arm did in the other segments.
+    """Return the arms of each segment, filled up by what the same arm did in the others.
 
-    What is borrowed weighs as much as `strength` observations at most, and never more than there
-    are. So a segment of which little is known behaves like the whole, only less sure of it, and
-    one with thousands of observations goes its own way.
+    An arm borrows what it lacks to `strength` observations, and never more than there are. So a
+    segment of which nothing is known behaves like the whole, only less sure of it, and one that
+    is known goes its own way.
 
     Args:
         segments: The arms of each, the same numbers everywhere; nothing stands in two.
@@ -50,7 +50,7 @@ def allocate_segments(
         bounds: Hold in each segment.
         previous: The weights of each segment now.
         start: The weights of a segment that is new.
-        strength: Observations borrowed at most.
+        strength: Observations from which on nothing is borrowed.
         kind: Of the reward.
         better: Which way it improves.
 
@@ -66,8 +66,9 @@ def allocate_segments(
 def _with_borrowed(arm: Arm, whole: Tally, strength: float) -> Arm:
     own = arm.tally
     rest = Tally(whole.count - own.count, whole.total - own.total, whole.squares - own.squares)
-    if rest.count <= 0:
+    lacks = min(rest.count, strength - own.count)
+    if lacks <= 0:
         return arm
-    part = min(1.0, strength / rest.count)
+    part = lacks / rest.count
     borrowed = Tally(rest.count * part, rest.total * part, rest.squares * part)
     return Arm(arm.number, own + borrowed, arm.seen + borrowed.count)
