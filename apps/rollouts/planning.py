@@ -99,8 +99,8 @@ def analysis_plan(row: Rollout) -> dict[str, Any]:
     """Return what the judge is to compare.
 
     What the strategy names, or else what the model's objective suggests: errors, and slowness
-    where a latency is promised. A shadow's answers are compared as well; an experiment's metric
-    is followed, and never waited for.
+    where a latency is promised. A shadow's answers are compared as well; the metric of an
+    experiment or of a bandit is followed, and never waited for.
     """
     strategy = of(row).strategy
     objective = slos.objective(row.endpoint.model_id, row.endpoint.environment_id)
@@ -151,6 +151,8 @@ def _with_own(strategy: Strategy, metrics: tuple[Metric, ...]) -> tuple[Metric, 
                 SourceKind.DISAGREEMENT, tolerance=Allowance(0.02), margin=Allowance(0.02),
             )
         )  # fmt: skip
-    if strategy.trying is not None and strategy.trying.metric.name not in named:
-        own.append(replace(strategy.trying.metric, required=False))
+    trying = strategy.trying
+    # Where there are segments only the bandit follows it: over all at once says something else.
+    if trying is not None and not trying.values and trying.metric.name not in named:
+        own.append(replace(trying.metric, required=False))
     return (*metrics, *own)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from apps.rollouts import planning
 from apps.rollouts.models import Rollout, RolloutEvent
 from controlplane.kernel.figures import THIN
 from tests.rolling import House
@@ -118,3 +119,14 @@ def test_an_experiment_without_an_answer_asks_a_person_at_its_horizon(house: Hou
     row = begin(house, EXPERIMENT, {"": {STABLE: 0.2, CANARY: 0.21}})
     house.run(lambda: fresh(row).state == "paused")
     assert fresh(row).pause == "deadline"
+
+
+def test_the_judge_follows_a_reward_unless_it_is_compared_within_segments(house: House) -> None:
+    row = begin(house, BANDIT, {})
+    by_country = begin(house, BY_COUNTRY, {})
+    followed, others = (
+        [metric["name"] for metric in planning.analysis_plan(each)["metrics"]]
+        for each in (row, by_country)
+    )
+    assert [*others, "accepted"] == followed
+    assert "errors" in others
