@@ -5,11 +5,8 @@ routes of all endpoints. Files are written in the order in which Envoy needs the
 routes) and only when they differ. Nothing here touches a listener.
 """
 
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import httpx
 import orjson
 
 from apps.endpoints.domain.values import Route, RouteSeen
+from controlplane.drivers import files
 from controlplane.drivers.envoy import routes
 from controlplane.drivers.envoy.admin import client
 from controlplane.drivers.envoy.bootstrap import holds, replace
@@ -92,7 +90,7 @@ class EnvoyRouter:
 
     def apply(self, route: Route) -> None:
         """Implement `TrafficRouter.apply`."""
-        with self._locked():
+        with files.locked(self.folder):
             table = self._table()
             _refuse_older(table.get(route.endpoint), route.generation)
             wanted = {**table, route.endpoint: routes.to_json(route)}
@@ -105,7 +103,7 @@ class EnvoyRouter:
 
     def remove(self, endpoint: str, *, generation: int) -> None:
         """Implement `TrafficRouter.remove`."""
-        with self._locked():
+        with files.locked(self.folder):
             table = self._table()
             _refuse_older(table.get(endpoint), generation)
             # What is left says only which generation removed it, so a late command is refused.
@@ -285,16 +283,6 @@ class EnvoyRouter:
             return {}
         self._read = (stamp, table if isinstance(table, dict) else {})
         return dict(self._read[1])
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def _routes(table: Mapping[str, Any]) -> dict[str, Route]:

@@ -4,17 +4,13 @@ It lies in `servers/REVISION/state.json`. A command older than that one comes fr
 was overtaken, and is refused.
 """
 
-import fcntl
 import json
-import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from apps.endpoints.domain.values import ServerSpec
+from controlplane.drivers import files
 from controlplane.drivers.local import ports
 from controlplane.kernel.errors import Conflict
 
@@ -58,7 +54,7 @@ class Commands:
 
     def of(self, revision: str) -> Command | None:
         """Return the last command for a revision."""
-        value = read_json(self._folder / revision / "state.json")
+        value = files.read_json(self._folder / revision / "state.json")
         if not value:
             return None
         return Command(ServerSpec(**value["spec"]), tuple(value["ports"]))
@@ -69,7 +65,7 @@ class Commands:
         Raises:
             Conflict: A newer one has been taken.
         """
-        with self._locked():
+        with files.locked(self._folder):
             last = self.of(spec.revision)
             if last is not None:
                 last.refuse_older(spec.generation)
@@ -79,7 +75,7 @@ class Commands:
 
     def choose_ports(self, spec: ServerSpec, *, taken: int) -> Command:
         """Give the replica on the port `taken`, which somebody else has now, another one."""
-        with self._locked():
+        with files.locked(self._folder):
             last = self.of(spec.revision) or Command(spec, ())
             kept = tuple(p for p in last.ports if p != taken)
             others = self._ports(spec, kept)
@@ -105,23 +101,3 @@ class Commands:
         fresh.write_text(json.dumps({"spec": asdict(command.spec), "ports": command.ports}))
         fresh.rename(path)
         return command
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one process at a time give out ports."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file; one that is not there, or holds something else, is empty."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

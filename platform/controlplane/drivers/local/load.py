@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from apps.gates.domain.load import LoadPlan, LoadReport, LoadResult, LoadState
+from controlplane.drivers.files import read_json
 from controlplane.kernel.errors import Transient
 
 NAME = re.compile(r"[a-z0-9]{1,40}(-[0-9]{1,18}){0,3}")
@@ -71,11 +72,11 @@ class LocalLoad:
     def observe(self, name: str) -> LoadReport:
         """Implement `LoadGenerator.observe`."""
         folder = self._folder(name)
-        launch = _read(folder / "launch.json")
+        launch = read_json(folder / "launch.json")
         if not launch:
             return LoadReport(LoadState.ABSENT)
         alive = _is_alive(folder)  # first: a test that ends in between has written its result
-        said = _read(folder / "result.json")
+        said = read_json(folder / "result.json")
         if problem := said.get("problem"):
             return LoadReport(LoadState.FAILED, problem=str(problem))
         if result := said.get("result"):
@@ -167,14 +168,6 @@ def _kill(folder: Path) -> None:
         pid = int((folder / "pid").read_text())
         if pid > 1 and str(folder) in psutil.Process(pid).cmdline():
             os.killpg(pid, signal.SIGKILL)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _write(path: Path, body: dict[str, Any]) -> None:

@@ -26,8 +26,9 @@ from apps.endpoints.domain.values import (
     Servers,
     ServerSpec,
 )
+from controlplane.drivers.files import read_json
 from controlplane.drivers.local import asking, launch, ports
-from controlplane.drivers.local.commands import Command, Commands, read_json
+from controlplane.drivers.local.commands import Command, Commands
 from controlplane.drivers.local.supervisor import ProcessStatus, Supervisor
 from controlplane.drivers.oci.layout import OciLayout
 from controlplane.kernel.errors import Transient
