@@ -273,7 +273,7 @@ def _tell_of_drift(endpoint: Endpoint, sentence: str) -> None:
 
 def _trial_seen(current: Pass) -> dict[str, Any]:
     """Return what changes in what is remembered of the trial; nothing while it stays in force."""
-    seen = d.trial_in_force(current.facts)
+    seen = d.traffic.in_force(current.facts)
     kept = trials.to_json(seen) if seen else None
     if kept == _as_kept(current.claim.row.trial_seen):
         return {}

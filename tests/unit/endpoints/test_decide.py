@@ -24,6 +24,7 @@ from apps.endpoints.domain.values import (
 
 S, R = RevisionState, ReplicaState
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+WITH_SERVERS = (S.STARTING, S.WARMING, S.VERIFYING, S.SHIFTING, S.LIVE)
 LONG_AGO = NOW - timedelta(hours=1)
 JUST_NOW = NOW - timedelta(milliseconds=100)
 BASE = Route(
@@ -70,7 +71,7 @@ def facts(**more: object) -> d.EndpointFacts:
 
 def as_wanted(situation: d.EndpointFacts) -> d.EndpointFacts:
     """Return the situation once its route has been put in force."""
-    return replace(situation, seen=RouteSeen(d.wanted_route(situation), True))
+    return replace(situation, seen=RouteSeen(d.traffic.wanted(situation), True))
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def check(seen: d.EndpointFacts, action: d.Action, situation: Situation) -> None
             assert by_id[name].state in (S.DRAINING, S.FAILED), situation
             assert not (seen.seen.route and seen.seen.route.weight_of(by_id[name].number))
         case d.StartServers(what) | d.WarmUp(what) | d.AskGolden(what):
-            assert by_id[what.revision].state in d.WITH_SERVERS, situation
+            assert by_id[what.revision].state in WITH_SERVERS, situation
         case d.RemoveRoute():
             assert seen.retired
         case d.Rest():
@@ -205,7 +206,7 @@ def test_a_candidate_climbs_only_from_a_weight_that_was_seen_to_hold(
     seen = Situation(
         S.SHIFTING, (R.READY,), True, (R.READY,), weight, held, GOOD, True, False, True
     ).facts()
-    wanted = d.wanted_route(seen)
+    wanted = d.traffic.wanted(seen)
     assert wanted is not None
     assert (wanted.weight_of(NEW), wanted.weight_of(OLD)) == (then, 100 - then)
 
@@ -233,9 +234,8 @@ def test_a_candidate_that_dies_while_shifting_loses_its_weight_before_it_fails()
 
 
 def test_without_memory_a_revision_waits_and_says_for_what() -> None:
-    action = d.decide(facts(revisions=(revision(1, S.PENDING, memory_mb=5000),),
-                            seen=RouteSeen(replace(BASE, unavailable=d._why_nobody(facts()))),
-                            ))  # fmt: skip
+    pending = revision(1, S.PENDING, memory_mb=5000)
+    action = d.decide(as_wanted(facts(revisions=(pending,))))
     assert isinstance(action, d.Wait)
     assert action.problem is not None
     assert "5000 MB" in action.problem.sentence
