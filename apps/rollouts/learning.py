@@ -1,12 +1,12 @@
 """What an experiment or a bandit has come to, from what callers have sent. Nothing here writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from apps.analysis import selectors as analyses
 from apps.analysis.domain import bandit, experiment
-from apps.analysis.domain.bandit import Arm, Bounds, Decision, Ending
+from apps.analysis.domain.bandit import Arm, Bounds, Decision, Ending, Segments
 from apps.endpoints.models import Revision
 from apps.monitoring import selectors as monitoring
 from apps.rollouts import planning
@@ -29,7 +29,6 @@ CLIMBING = RolloutState.PROGRESSING
 WHOLE = 100  # percent
 REST = ""  # what belongs to no segment that the strategy names
 Told = Mapping[tuple[int, str], Tally]  # by revision and segment
-Segments = Mapping[str, Sequence[Arm]]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from apps.analysis.domain.bandit.stopping import (
     decided,
     value_remaining,
 )
-from apps.analysis.domain.bandit.values import Arm, Bounds, Weights
+from apps.analysis.domain.bandit.values import Arm, Bounds, Segments, Weights
 from apps.analysis.domain.bandit.weights import allocate, check
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Decision",
     "Ending",
     "Remaining",
+    "Segments",
     "Weights",
     "allocate",
     "allocate_segments",

@@ -1,8 +1,8 @@
 """Segments: each has weights of its own, and borrows from the others while it is small."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from apps.analysis.domain.bandit.values import Arm, Bounds, Weights
+from apps.analysis.domain.bandit.values import Arm, Bounds, Segments, Weights
 from apps.analysis.domain.bandit.weights import allocate
 from apps.analysis.domain.values import Better, MetricKind
 from controlplane.kernel.quantities import Tally
@@ -10,9 +10,7 @@ from controlplane.kernel.quantities import Tally
 STRENGTH = 200  # observations of an arm from which on a segment borrows nothing
 
 
-def shrunk(
-    segments: Mapping[str, Sequence[Arm]], *, strength: float = STRENGTH
-) -> dict[str, list[Arm]]:
+def shrunk(segments: Segments, *, strength: float = STRENGTH) -> dict[str, list[Arm]]:
     """Return the arms of each segment, filled up by what the same arm did in the others.
 
     An arm borrows what it lacks to `strength` observations, and never more than there are. So a
@@ -34,7 +32,7 @@ def shrunk(
 
 
 def allocate_segments(
-    segments: Mapping[str, Sequence[Arm]],
+    segments: Segments,
     bounds: Bounds,
     *,
     previous: Mapping[str, Mapping[int, int]],

@@ -8,7 +8,7 @@ interpretation of interaction in contingency tables", J. R. Stat. Soc. B 13, 195
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -17,7 +17,7 @@ from itertools import chain
 from apps.analysis.domain import posterior
 from apps.analysis.domain.bandit.beliefs import believed
 from apps.analysis.domain.bandit.segments import shrunk
-from apps.analysis.domain.bandit.values import Arm, Bounds
+from apps.analysis.domain.bandit.values import Bounds, Segments
 from apps.analysis.domain.posterior import Belief
 from apps.analysis.domain.values import Better, MetricKind
 from controlplane.kernel.figures import rounded
@@ -25,9 +25,6 @@ from controlplane.kernel.figures import rounded
 LIMIT = 0.01  # of the leader's value: what may still be lost by choosing it
 LEAST_SAID = 0.0001  # of the leader's value
 NAMED = 3  # segments
-
-
-Segments = Mapping[str, Sequence[Arm]]  # {"": arms} where there are none
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The arms, and how far their weights may go."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.kernel.quantities import Tally
@@ -25,6 +26,9 @@ class Arm:
     def seen(self) -> float:
         """Return how many rewards it really has."""
         return self.tally.count if self.observed is None else self.observed
+
+
+Segments = Mapping[str, Sequence[Arm]]  # {"": arms} where there are none
 
 
 @dataclass(frozen=True)
